@@ -1,0 +1,177 @@
+"""Runtimes and frameworks run in a child process with limits: however a child dies, it becomes one error."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, cast
+
+import numpy as np
+
+from recast import errors
+from recast._util import frames
+from recast.errors import RecastError, RuntimeDied
+
+DEFAULT_TIMEOUT_S = 300.0
+DEFAULT_MEMORY_BYTES = 0  # 0: no limit of address space; frameworks reserve far more than they use
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One input or output of a runnable model. A ``str`` in ``shape`` is a dynamic dimension's name."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+
+    def as_list(self) -> list[Any]:
+        """The spec as JSON-ready data."""
+        return [self.name, self.dtype, list(self.shape)]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a child may use. ``timeout_s`` counts for one request."""
+
+    timeout_s: float = DEFAULT_TIMEOUT_S
+    memory_bytes: int = DEFAULT_MEMORY_BYTES
+
+
+def _environment() -> dict[str, str]:
+    quiet = {
+        "ORT_DISABLE_TELEMETRY": "1",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "TF_ENABLE_ONEDNN_OPTS": "0",
+        "CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", "-1"),
+        "GLOG_v": "3",
+        "PYTHONDONTWRITEBYTECODE": os.environ.get("PYTHONDONTWRITEBYTECODE", ""),
+        "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
+    }
+    return {**os.environ, **quiet}
+
+
+@dataclass
+class RemoteRunner:
+    """A ``Runner`` whose ``Session`` lives in a child process.
+
+    Args:
+        module: module of Recast with a ``Session`` class, e.g. ``"recast.formats.onnx.run"``.
+        path: the model file.
+        options: JSON-ready options for the session.
+
+    Raises:
+        RuntimeDied: the child crashed, hung or answered nonsense.
+        RecastError: whatever the session refused.
+    """
+
+    module: str
+    path: Path
+    options: Mapping[str, Any] = field(default_factory=dict)
+    limits: Limits = Limits()
+
+    def __post_init__(self) -> None:
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 closed in close()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "recast._util.worker", self.module],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            env=_environment(),
+            start_new_session=True,
+        )
+        hello = {"path": str(self.path), "options": dict(self.options), "memory_bytes": self.limits.memory_bytes}
+        try:
+            answer, _ = self._ask(hello, {})
+        except RecastError:
+            self.close()
+            raise
+        self.inputs = tuple(TensorSpec(n, d, tuple(s)) for n, d, s in answer["inputs"])
+        self.outputs = tuple(TensorSpec(n, d, tuple(s)) for n, d, s in answer["outputs"])
+
+    def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Run once. Arrays in and out are keyed by tensor name; shapes and dtypes as in the specs."""
+        return self._ask({}, dict(feeds))[1]
+
+    def call(
+        self, method: str, feeds: Mapping[str, np.ndarray] | None = None, **arguments: Any
+    ) -> tuple[Any, dict[str, np.ndarray]]:
+        """Call ``Session.<method>(feeds, **arguments) -> (json result, arrays)`` in the child."""
+        answer, arrays = self._ask({"call": method, "arguments": arguments}, dict(feeds or {}))
+        return answer["result"], arrays
+
+    def close(self) -> None:
+        """End the child and everything it started."""
+        if self._process.poll() is None:
+            try:
+                os.killpg(self._process.pid, signal.SIGKILL)
+            except (OSError, AttributeError):
+                self._process.kill()
+            self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout, self._log):
+            if stream is not None:
+                try:
+                    stream.close()
+                except OSError:
+                    continue  # a broken pipe has nothing left to flush
+
+    def __enter__(self) -> RemoteRunner:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _ask(
+        self, message: dict[str, Any], arrays: dict[str, np.ndarray]
+    ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        hung = threading.Event()
+
+        def end() -> None:
+            hung.set()
+            self._process.kill()
+
+        timer = threading.Timer(self.limits.timeout_s, end)
+        timer.start()
+        try:
+            frames.send(cast(BinaryIO, self._process.stdin), message, arrays)
+            answer, outputs = frames.receive(cast(BinaryIO, self._process.stdout))
+        except (EOFError, OSError, ValueError, KeyError, TypeError) as error:
+            self._process.kill()
+            self._process.wait()
+            raise self._death(hung.is_set()) from error
+        finally:
+            timer.cancel()
+        if "error" in answer:
+            raise self._refusal(answer["error"])
+        return answer, outputs
+
+    def _refusal(self, told: dict[str, str]) -> RecastError:
+        kind = getattr(errors, told.get("class", ""), None)
+        if isinstance(kind, type) and issubclass(kind, RecastError):
+            return kind(told["what"], told.get("where", ""), told.get("fix", ""))
+        return RuntimeDied(f"the runtime refused the model: {told['what']}", self._place())
+
+    def _death(self, hung: bool) -> RuntimeDied:
+        code = self._process.returncode
+        if hung:
+            how = f"did not answer in {self.limits.timeout_s:g} s"
+        elif code is not None and code < 0:
+            how = f"was ended by {signal.Signals(-code).name}"
+        else:
+            how = f"ended with status {code}"
+        self._log.seek(0, os.SEEK_END)
+        self._log.seek(max(0, self._log.tell() - 600))
+        tail = self._log.read().decode(errors="replace").strip()
+        return RuntimeDied(f"the runtime {how}", self._place() + (f"; it said: {tail}" if tail else ""))
+
+    def _place(self) -> str:
+        return f"{self.path} in {self.module}"

@@ -1,0 +1,71 @@
+"""The child side of ``child.py``: loads one runtime module and serves it. Started as ``python -m recast._util.worker``.
+
+The named module (one of Recast's own ``formats/<f>/run.py``) has a class ``Session(path, options)`` with
+``inputs``, ``outputs`` (lists of ``TensorSpec``) and ``run(feeds) -> dict``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any, BinaryIO
+
+from recast._util import frames
+from recast.errors import RecastError
+
+
+def _limits(memory_bytes: int) -> None:
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if memory_bytes:
+        resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+
+
+def _failure(error: BaseException) -> dict[str, Any]:
+    if isinstance(error, RecastError):
+        return {"error": {"class": type(error).__name__, **error.as_dict()}}
+    return {"error": {"class": "", "what": f"{type(error).__name__}: {str(error)[:2000]}"}}
+
+
+def _serve(module_name: str, reader: BinaryIO, writer: BinaryIO) -> None:
+    start, _ = frames.receive(reader)
+    _limits(int(start["memory_bytes"]))
+    try:
+        session = importlib.import_module(module_name).Session(start["path"], start["options"])
+    except Exception as error:
+        frames.send(writer, _failure(error))
+        return
+    specs = {side: [s.as_list() for s in getattr(session, side)] for side in ("inputs", "outputs")}
+    frames.send(writer, {"ok": True, **specs})
+    while True:
+        try:
+            request, feeds = frames.receive(reader)
+        except EOFError:
+            return
+        try:
+            if "call" in request:
+                result, outputs = getattr(session, request["call"])(feeds, **request["arguments"])
+                frames.send(writer, {"ok": True, "result": result}, outputs)
+            else:
+                frames.send(writer, {"ok": True}, session.run(feeds))
+        except Exception as error:
+            frames.send(writer, _failure(error))
+
+
+def main() -> None:
+    """Keep the real standard output for frames; whatever the runtime prints goes to standard error."""
+    writer = os.fdopen(os.dup(1), "wb")
+    reader = os.fdopen(os.dup(0), "rb")
+    os.dup2(2, 1)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    _serve(sys.argv[1], reader, writer)
+    writer.flush()
+    os._exit(0)  # a runtime's own exit handlers may crash or hang
+
+
+if __name__ == "__main__":
+    main()

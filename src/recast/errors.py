@@ -1,0 +1,136 @@
+"""Every error Recast raises: what happened, where, and how to mend it.
+
+Each class carries a code (``E1xx`` input, ``E2xx`` target, ``E3xx`` request, ``E4xx`` verdict, ``E9xx`` ours)
+and the exit code the command line ends with.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class RecastError(Exception):
+    """Base of the tree: ``str(error)`` is the whole message in three lines.
+
+    Args:
+        what: what is wrong, in one sentence.
+        where: the place (layer, node, tensor, file, byte offset).
+        fix: how the user can mend it.
+    """
+
+    code: ClassVar[str] = "E100"
+    exit_code: ClassVar[int] = 3
+
+    def __init__(self, what: str, where: str = "", fix: str = "") -> None:
+        super().__init__(what)
+        self.what, self.where, self.fix = what, where, fix
+
+    def __str__(self) -> str:
+        lines = [f"[{self.code}] {self.what}"]
+        if self.where:
+            lines.append(f"  where: {self.where}")
+        if self.fix:
+            lines.append(f"  fix:   {self.fix}")
+        return "\n".join(lines)
+
+    def as_dict(self) -> dict[str, str]:
+        """The error as data, for ``--json``."""
+        return {"code": self.code, "what": self.what, "where": self.where, "fix": self.fix}
+
+
+class BadModel(RecastError):
+    """The file is damaged, or contradicts itself or its format's rules."""
+
+    code = "E101"
+
+
+class BadShape(BadModel):
+    """A tensor's shape does not fit the operator that uses it."""
+
+    code = "E102"
+
+
+class UnknownFormat(RecastError):
+    """No format recognises the file's content or the wanted suffix."""
+
+    code = "E103"
+
+
+class UnsafeModel(RecastError):
+    """The file would run code, or reach outside its own folder; nothing was executed."""
+
+    code = "E110"
+
+
+class TooLarge(RecastError):
+    """The file declares more data than it holds, or than the budget allows."""
+
+    code = "E111"
+
+
+class UnsupportedOp(RecastError):
+    """Operators that the reader does not know or the target cannot express (all of them, not just the first)."""
+
+    code = "E201"
+
+
+class UnsupportedType(RecastError):
+    """An element type that the target does not have."""
+
+    code = "E202"
+
+
+class BadRecipe(RecastError):
+    """The request contradicts itself or the model."""
+
+    code = "E301"
+    exit_code = 2
+
+
+class MissingDependency(RecastError):
+    """An optional package is absent, or present but broken."""
+
+    code = "E302"
+    exit_code = 2
+
+
+class OutputExists(RecastError):
+    """The output is already there and ``--force`` was not given."""
+
+    code = "E303"
+    exit_code = 5
+
+
+class OutputFailed(RecastError):
+    """The output could not be written (disk full, no permission …); nothing was left behind."""
+
+    code = "E304"
+    exit_code = 5
+
+
+class ParityFailure(RecastError):
+    """The written model does not compute what the source computes."""
+
+    code = "E401"
+    exit_code = 6
+
+
+class BudgetMissed(RecastError):
+    """A compressed result is larger, slower or worse than asked."""
+
+    code = "E402"
+    exit_code = 6
+
+
+class RuntimeDied(RecastError):
+    """A runtime in its child process crashed, hung or ran out of its limits."""
+
+    code = "E403"
+    exit_code = 6
+
+
+class InternalError(RecastError):
+    """A defect of Recast itself."""
+
+    code = "E900"
+    exit_code = 70

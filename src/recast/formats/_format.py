@@ -1,0 +1,107 @@
+"""The contract of a format: what a folder under ``formats/`` must offer to be found and used."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    import onnx_ir as ir
+
+    from recast._util.child import TensorSpec
+
+Layout = Literal["channels_first", "channels_last"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something a reader, pass or writer did that the user must know: never silent (code, where, why)."""
+
+    what: str
+    where: str = ""
+    level: Literal["info", "warning"] = "info"
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """How to read. ``inputs`` fixes shapes by input name; ``weights`` and ``trust`` are for PyTorch modules."""
+
+    inputs: Mapping[str, tuple[int | str, ...]] = field(default_factory=dict)
+    weights: Path | None = None
+    trust: bool = False
+
+
+@dataclass(frozen=True)
+class WriteOptions:
+    """How to write. ``opset`` is for ONNX only."""
+
+    opset: int | None = None
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """What a writer made: ``files[0]`` is the main file, the rest lie beside it."""
+
+    files: tuple[Path, ...]
+    findings: tuple[Finding, ...] = ()
+
+
+class Runner(Protocol):
+    """A loaded model in its own runtime, reusable: feeds in, outputs out."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+    def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Run once; arrays are keyed by tensor name."""
+        ...
+
+    def close(self) -> None:
+        """Release the runtime."""
+        ...
+
+
+class Format(ABC):
+    """One format = one folder whose ``__init__`` sets ``FORMAT = <subclass>()``. Importing it must load nothing heavy."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    suffixes: ClassVar[tuple[str, ...]]
+    layout: ClassVar[Layout] = "channels_first"
+    passes: ClassVar[tuple[str, ...]] = ()  # names of modules in recast.passes, run in this order before write
+    judge: ClassVar[tuple[str, str]] = ("", "")  # (import name of the runtime, extra that installs it)
+    can_read: ClassVar[bool] = True
+    can_write: ClassVar[bool] = True
+    has_graph: ClassVar[bool] = True  # False: weights only
+
+    @abstractmethod
+    def sniff(self, path: Path, head: bytes) -> bool:
+        """Whether the content is of this format (``head``: the first 4096 bytes; empty for a folder)."""
+
+    @abstractmethod
+    def read(self, path: Path, options: ReadOptions) -> ir.Model:
+        """Parse the file into the graph dialect (docs/reference/graph.md). Executes nothing.
+
+        Raises:
+            BadModel, UnsafeModel, TooLarge, UnsupportedOp: never anything else.
+        """
+
+    @abstractmethod
+    def write(self, model: ir.Model, path: Path, options: WriteOptions) -> Artifact:
+        """Write ``path`` and its companions beside it. The caller stages: plain writing is fine.
+
+        Raises:
+            UnsupportedOp, UnsupportedType: all that the target cannot express, in one error.
+        """
+
+    @abstractmethod
+    def open(self, path: Path) -> Runner:
+        """Load the file in its own runtime, in a child process.
+
+        Raises:
+            MissingDependency: the runtime is not installed.
+        """

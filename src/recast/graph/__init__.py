@@ -1,0 +1,17 @@
+"""The graph: ``onnx_ir`` in Recast's dialect (docs/reference/graph.md). Build it, look into it, infer its shapes.
+
+Importing this package is cheap; its modules import onnx-ir.
+"""
+
+OPSET = 25
+IR_VERSION = 11
+
+# Where a node came from; kept in ``node.metadata_props``.
+LAYER = "recast.layer"  # the source's layer path, e.g. "block1/conv"
+ORIGIN = "recast.op"  # the source's operator, e.g. "Conv2D"
+
+# On graph inputs and outputs: the permutation that a pass applied to the source's axes, e.g. "0,3,1,2".
+PERM = "recast.perm"
+
+# Operators whose tensors are channels-last; attributes and weights are as in the standard ONNX operator of that name.
+CHANNELS_LAST_DOMAIN = "recast.channels_last"

@@ -1,0 +1,159 @@
+"""Build a graph in the dialect: every node gets its origin, every value its shape."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from recast.graph import IR_VERSION, LAYER, OPSET, ORIGIN
+from recast.graph.infer import constant, infer_node
+
+
+class Builder:
+    """Collects nodes of one graph. All names it gives are unique.
+
+    Example:
+        >>> b = Builder("net")
+        >>> x = b.input("image", ir.DataType.FLOAT, ("batch", 19, 23, 3))
+        >>> with b.layer("conv", "Conv2D"):
+        ...     y = b.op("Conv", [b.channels_first(x), b.weight("conv/kernel", w)], {"strides": [1, 1]})
+        ...     y = b.channels_last(y)
+        >>> b.output(y, "scores")
+        >>> model = b.model()
+    """
+
+    def __init__(self, name: str = "main", names: set[str] | None = None) -> None:
+        self.name = name
+        self.inputs: list[ir.Value] = []
+        self.outputs: list[ir.Value] = []
+        self.nodes: list[ir.Node] = []
+        self.initializers: dict[str, ir.Value] = {}
+        self._names: set[str] = names if names is not None else set()
+        self._constants: dict[tuple[str, tuple[int, ...], bytes], ir.Value] = {}
+        self._layer: tuple[str, str] = ("", "")
+
+    def unique(self, wanted: str) -> str:
+        """``wanted``, or ``wanted_1`` … if it is taken. Node and value names share one space."""
+        name, count = wanted, 0
+        while name in self._names:
+            count += 1
+            name = f"{wanted}_{count}"
+        self._names.add(name)
+        return name
+
+    @contextmanager
+    def layer(self, path: str, origin: str) -> Iterator[None]:
+        """Nodes made inside belong to the source's layer ``path`` of type ``origin``."""
+        before, self._layer = self._layer, (path, origin)
+        try:
+            yield
+        finally:
+            self._layer = before
+
+    def input(self, name: str, dtype: ir.DataType, shape: Sequence[int | str | None]) -> ir.Value:
+        """Add a graph input; a ``str`` dimension is symbolic."""
+        value = ir.Value(name=self.unique(name), shape=ir.Shape(shape), type=ir.TensorType(dtype))
+        self.inputs.append(value)
+        return value
+
+    def output(self, value: ir.Value, name: str | None = None) -> ir.Value:
+        """Make a value a graph output, under ``name`` if given (an Identity is added where it must be)."""
+        taken = value in self.outputs or value in self.inputs or value.producer() is None
+        if taken or (name is not None and name != value.name and name in self._names):
+            value = self.op("Identity", [value])
+        if name is not None and name != value.name:
+            value.name = self.unique(name)
+        self.outputs.append(value)
+        return value
+
+    def weight(self, name: str, tensor: np.ndarray | ir.TensorProtocol) -> ir.Value:
+        """Add a weight (an initializer). Lazy and external tensors are kept as they are."""
+        unique = self.unique(name)
+        held = constant(tensor, unique) if isinstance(tensor, np.ndarray) else tensor
+        held.name = unique
+        value = ir.Value(
+            name=unique, shape=ir.Shape(tuple(held.shape)), type=ir.TensorType(held.dtype), const_value=held
+        )
+        self.initializers[unique] = value
+        return value
+
+    def const(self, data: Any, dtype: Any = None, name: str = "const") -> ir.Value:
+        """A small constant (axes, scalars); equal ones are shared. ``dtype``: NumPy's; Python ints become int64, floats float32."""
+        array = np.asarray(data, dtype=dtype)
+        if dtype is None and array.dtype == np.float64 and not isinstance(data, np.ndarray):
+            array = array.astype(np.float32)
+        if dtype is None and array.dtype == np.int32 and not isinstance(data, np.ndarray):
+            array = array.astype(np.int64)
+        key = (array.dtype.name, array.shape, array.tobytes())
+        if key not in self._constants:
+            self._constants[key] = self.weight(name, array)
+        return self._constants[key]
+
+    def node(
+        self,
+        op_type: str,
+        inputs: Sequence[ir.Value | None],
+        attributes: Mapping[str, Any] | None = None,
+        num_outputs: int = 1,
+        domain: str = "",
+    ) -> tuple[ir.Value, ...]:
+        """Add a node with any number of outputs. Attributes that are None are left out."""
+        path, origin = self._layer
+        base = path or op_type
+        attrs = [
+            a if isinstance(a, ir.Attr) else ir.convenience.convert_attribute(k, a)
+            for k, a in (attributes or {}).items()
+            if a is not None
+        ]
+        node = ir.Node(
+            domain, op_type, inputs, attributes=attrs, num_outputs=num_outputs, name=self.unique(f"{base}/{op_type}")
+        )
+        if path:
+            node.metadata_props[LAYER] = path
+            node.metadata_props[ORIGIN] = origin
+        for index, value in enumerate(node.outputs):
+            value.name = self.unique(f"{base}/{op_type}_out" if num_outputs == 1 else f"{base}/{op_type}_out{index}")
+        infer_node(node)
+        self.nodes.append(node)
+        return tuple(node.outputs)
+
+    def op(
+        self,
+        op_type: str,
+        inputs: Sequence[ir.Value | None],
+        attributes: Mapping[str, Any] | None = None,
+        domain: str = "",
+    ) -> ir.Value:
+        """Add a node with one output and return that."""
+        return self.node(op_type, inputs, attributes, 1, domain)[0]
+
+    def channels_first(self, value: ir.Value) -> ir.Value:
+        """(N, *spatial, C) → (N, C, *spatial). Layout passes remove the Transpose."""
+        rank = len(value.shape or ())
+        return value if rank < 3 else self.op("Transpose", [value], {"perm": [0, rank - 1, *range(1, rank - 1)]})
+
+    def channels_last(self, value: ir.Value) -> ir.Value:
+        """(N, C, *spatial) → (N, *spatial, C)."""
+        rank = len(value.shape or ())
+        return value if rank < 3 else self.op("Transpose", [value], {"perm": [0, *range(2, rank), 1]})
+
+    def graph(self) -> ir.Graph:
+        """The finished graph."""
+        return ir.Graph(
+            self.inputs,
+            self.outputs,
+            nodes=self.nodes,
+            initializers=list(self.initializers.values()),
+            opset_imports={"": OPSET},
+            name=self.name,
+        )
+
+    def model(self) -> ir.Model:
+        """The finished model."""
+        from recast import __version__
+
+        return ir.Model(self.graph(), ir_version=IR_VERSION, producer_name="recast", producer_version=__version__)

@@ -1,0 +1,135 @@
+"""Shapes and types: node by node while building (fast), or for a whole model (ONNX's own inference)."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+from onnx import helper, shape_inference
+
+from recast.errors import BadShape
+from recast.graph import LAYER, OPSET
+
+_SMALL = 1024  # constants up to this many elements take part in shape arithmetic
+
+
+@cache
+def _schema(op_type: str, domain: str) -> onnx.defs.OpSchema | None:
+    try:
+        return onnx.defs.get_schema(op_type, OPSET, domain)
+    except onnx.defs.SchemaError:
+        return None
+
+
+def type_proto(value: ir.Value) -> onnx.TypeProto | None:
+    """A value's type and shape as protobuf, or None where the element type is unknown."""
+    if value.dtype is None:
+        return None
+    if value.shape is None:
+        proto = onnx.TypeProto()
+        proto.tensor_type.elem_type = int(value.dtype)
+        return proto
+    dims = [d if isinstance(d, int) else d.value for d in value.shape]
+    return helper.make_tensor_type_proto(int(value.dtype), dims)
+
+
+def infer_node(node: ir.Node) -> None:
+    """Set shapes and types of a node's outputs from its inputs, where ONNX can tell.
+
+    Raises:
+        BadShape: the inputs contradict the operator.
+    """
+    schema = _schema(node.op_type, node.domain)
+    if schema is None or any(
+        a.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS) for a in node.attributes.values()
+    ):
+        return
+    types: dict[str, onnx.TypeProto] = {}
+    data: dict[str, onnx.TensorProto] = {}
+    names = []
+    for index, value in enumerate(node.inputs):
+        names.append(f"i{index}" if value is not None else "")
+        if value is None:
+            continue
+        proto = type_proto(value)
+        if proto is not None:
+            types[f"i{index}"] = proto
+        array = value.const_value
+        if (
+            array is not None
+            and array.size <= _SMALL
+            and array.dtype in (ir.DataType.INT64, ir.DataType.INT32, ir.DataType.FLOAT)
+        ):
+            data[f"i{index}"] = onnx.numpy_helper.from_array(array.numpy(), f"i{index}")
+    attributes = [ir.serde.serialize_attribute(a) for a in node.attributes.values()]
+    proto_node = helper.make_node(node.op_type, names, [f"o{i}" for i in range(len(node.outputs))], domain=node.domain)
+    proto_node.attribute.extend(attributes)
+    try:
+        result = shape_inference.infer_node_outputs(
+            schema, proto_node, types, data, opset_imports=[helper.make_opsetid("", OPSET)]
+        )
+    except Exception as error:  # onnx raises InferenceError, ValueError, RuntimeError
+        raise _mismatch(node, error) from error
+    for index, value in enumerate(node.outputs):
+        inferred = result.get(f"o{index}")
+        if inferred is not None and inferred.HasField("tensor_type"):
+            set_type(value, inferred)
+
+
+def set_type(value: ir.Value, proto: onnx.TypeProto) -> None:
+    """Copy a protobuf tensor type to a value; dimensions without value or name become unknown."""
+    tensor = proto.tensor_type
+    if tensor.elem_type:
+        value.dtype = ir.DataType(tensor.elem_type)
+    if tensor.HasField("shape"):
+        dims: list[Any] = []
+        for dim in tensor.shape.dim:
+            dims.append(dim.dim_value if dim.HasField("dim_value") else (dim.dim_param or None))
+        value.shape = ir.Shape(dims)
+
+
+def _mismatch(node: ir.Node, error: Exception) -> BadShape:
+    shapes = ", ".join("-" if v is None else f"{v.name}{shape_text(v)}" for v in node.inputs)
+    layer = node.metadata_props.get(LAYER) or node.name
+    reason = str(error).strip().split("\n")[0][:200]
+    return BadShape(
+        f"{node.op_type}: its inputs do not fit each other ({reason})",
+        f"layer {layer}, inputs {shapes}",
+        "the file's shapes contradict each other; export it again",
+    )
+
+
+def shape_text(value: ir.Value) -> str:
+    """``(N, 3, ?)`` for messages."""
+    if value.shape is None:
+        return "(?)"
+    dims = [str(d) if isinstance(d, int) else (d.value or "?") for d in value.shape]
+    return "(" + ", ".join(dims) + ")"
+
+
+def infer_model(model: ir.Model) -> None:
+    """Infer all shapes and types of a model in place; known ones stay where inference knows less.
+
+    Nodes of plain graphs go one by one; a model with sub-graphs, functions or foreign domains goes through
+    ONNX's whole-model inference with its large weights left out.
+    """
+    plain = not model.functions and all(
+        _schema(n.op_type, n.domain) is not None
+        and not any(a.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS) for a in n.attributes.values())
+        for n in model.graph
+    )
+    if plain:
+        for node in model.graph:
+            infer_node(node)
+        return
+    from onnx_ir.passes.common import ShapeInferencePass
+
+    ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
+
+
+def constant(array: np.ndarray, name: str) -> ir.Tensor:
+    """A named tensor of an array (bfloat16 and float8 arrays come from ml_dtypes)."""
+    return ir.Tensor(np.ascontiguousarray(array).reshape(array.shape), name=name)

@@ -1,0 +1,74 @@
+"""Look into a graph: constants, attributes, shapes, origin."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from recast.graph import LAYER
+
+
+def const(value: ir.Value | None) -> np.ndarray | None:
+    """The array of a constant value (initializer or Constant node), else None."""
+    if value is None:
+        return None
+    tensor = ir.convenience.get_const_tensor(value)
+    return None if tensor is None else tensor.numpy()
+
+
+def is_const(value: ir.Value | None) -> bool:
+    """Whether a value is a constant; nothing is loaded."""
+    return value is not None and ir.convenience.get_const_tensor(value) is not None
+
+
+def attr(node: ir.Node, name: str, default: Any = None) -> Any:
+    """An attribute's Python value (lists for repeated ones), or ``default``."""
+    found = node.attributes.get(name)
+    if found is None:
+        return default
+    return list(found.value) if isinstance(found.value, tuple) else found.value
+
+
+def rank(value: ir.Value) -> int | None:
+    """Number of dimensions, or None where unknown."""
+    return None if value.shape is None else len(value.shape)
+
+
+def static_shape(value: ir.Value) -> tuple[int, ...] | None:
+    """The shape if every dimension is a number, else None."""
+    if value.shape is None or not all(isinstance(d, int) for d in value.shape):
+        return None
+    return tuple(int(d) for d in value.shape)  # type: ignore[arg-type]
+
+
+def dims(value: ir.Value) -> tuple[int | str | None, ...]:
+    """The shape with symbolic dimensions as names (None: unknown)."""
+    if value.shape is None:
+        raise ValueError(f"value {value.name} has no shape")
+    return tuple(d if isinstance(d, int) else d.value for d in value.shape)
+
+
+def layer_of(node: ir.Node) -> str:
+    """The source's layer path, else the node's name."""
+    return node.metadata_props.get(LAYER) or node.name or node.op_type
+
+
+def sole_consumer(value: ir.Value) -> ir.Node | None:
+    """The only node that uses a value, if there is exactly one use and it is no graph output."""
+    uses = list(value.uses())
+    return uses[0].node if len(uses) == 1 and not value.is_graph_output() else None
+
+
+def is_scalar(value: ir.Value | None, wanted: float) -> bool:
+    """Whether a value is a one-element constant equal to ``wanted``."""
+    array = const(value)
+    return array is not None and array.size == 1 and float(array.reshape(-1)[0]) == wanted
+
+
+def replace(old: Sequence[ir.Value], new: Sequence[ir.Value]) -> None:
+    """Let all users, and the graph outputs, use ``new`` instead; graph outputs keep their names."""
+    for before, after in zip(old, new, strict=True):
+        ir.convenience.replace_all_uses_with(before, after, replace_graph_outputs=True)
