@@ -66,7 +66,7 @@ class Runner(Protocol):
 
 
 class Format(ABC):
-    """One format = one folder whose ``__init__`` sets ``FORMAT = <subclass>()``. Importing it must load nothing heavy."""
+    """One format = one folder whose ``__init__`` sets ``FORMAT = <subclass>()``; importing it loads nothing heavy."""
 
     name: ClassVar[str]
     title: ClassVar[str]

@@ -76,13 +76,16 @@ class Builder:
         held = constant(tensor, unique) if isinstance(tensor, np.ndarray) else tensor
         held.name = unique
         value = ir.Value(
-            name=unique, shape=ir.Shape(tuple(held.shape)), type=ir.TensorType(held.dtype), const_value=held
+            name=unique,
+            shape=ir.Shape([d if isinstance(d, int) else d.value for d in held.shape]),
+            type=ir.TensorType(held.dtype),
+            const_value=held,
         )
         self.initializers[unique] = value
         return value
 
     def const(self, data: Any, dtype: Any = None, name: str = "const") -> ir.Value:
-        """A small constant (axes, scalars); equal ones are shared. ``dtype``: NumPy's; Python ints become int64, floats float32."""
+        """A small constant (axes, scalars); equal ones are shared. Python ints become int64, floats float32."""
         array = np.asarray(data, dtype=dtype)
         if dtype is None and array.dtype == np.float64 and not isinstance(data, np.ndarray):
             array = array.astype(np.float32)
