@@ -1,0 +1,56 @@
+"""Keras: ``.keras`` archives (Keras 3) and ``.h5`` / ``.hdf5`` files (Keras 1, 2 and 3), read and written without Keras."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from recast.formats._format import Artifact, Format, Layout, ReadOptions, Runner, WriteOptions
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+_ZIP = b"PK\x03\x04"
+
+
+class KerasFormat(Format):
+    """Whole Keras models: architecture and weights in one file."""
+
+    name: ClassVar[str] = "keras"
+    title: ClassVar[str] = "Keras"
+    suffixes: ClassVar[tuple[str, ...]] = (".keras", ".h5", ".hdf5")
+    layout: ClassVar[Layout] = "channels_last"
+    passes: ClassVar[tuple[str, ...]] = ()
+    judge: ClassVar[tuple[str, str]] = ("keras", "keras")
+
+    def sniff(self, path: Path, head: bytes) -> bool:
+        """HDF5 files, and zip archives that hold Keras's ``config.json``."""
+        if head.startswith(_HDF5):
+            return True
+        if not head.startswith(_ZIP):
+            return False
+        from recast.formats.keras.archive import is_keras_archive
+
+        return is_keras_archive(path)
+
+    def read(self, path: Path, options: ReadOptions) -> ir.Model:
+        """Parse the file into the graph dialect; see ``recast.formats.keras.read``."""
+        from recast.formats.keras.read import read
+
+        return read(path, options)
+
+    def write(self, model: ir.Model, path: Path, options: WriteOptions) -> Artifact:
+        """Write native Keras layers; see ``recast.formats.keras.write``."""
+        from recast.formats.keras.write import write
+
+        return write(model, path, options)
+
+    def open(self, path: Path) -> Runner:
+        """Load the file with Keras in a child process."""
+        from recast._util.child import RemoteRunner
+
+        return RemoteRunner("recast.formats.keras.run", path)
+
+
+FORMAT = KerasFormat()
