@@ -1,0 +1,52 @@
+"""LiteRT (TensorFlow Lite) flatbuffers: ``.tflite``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from recast.formats._format import Artifact, Format, Layout, ReadOptions, Runner, WriteOptions
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+
+class TFLite(Format):
+    """Channels-last graphs with fused activations; int8 through the file's own scales."""
+
+    name: ClassVar[str] = "tflite"
+    title: ClassVar[str] = "LiteRT / TensorFlow Lite"
+    suffixes: ClassVar[tuple[str, ...]] = (".tflite", ".lite")
+    layout: ClassVar[Layout] = "channels_last"
+    passes: ClassVar[tuple[str, ...]] = (
+        "drop_dropout",
+        "inline_functions",
+        "fold_constants",
+        "fuse_batchnorm",
+        "unroll_rnn",
+        "layout",
+        "fold_constants",
+        "clean",
+    )
+    judge: ClassVar[tuple[str, str]] = ("ai_edge_litert", "")
+
+    def sniff(self, path: Path, head: bytes) -> bool:
+        return head[4:8] == b"TFL3"
+
+    def read(self, path: Path, options: ReadOptions) -> ir.Model:
+        from recast.formats.tflite.read import read
+
+        return read(path, options)
+
+    def write(self, model: ir.Model, path: Path, options: WriteOptions) -> Artifact:
+        from recast.formats.tflite.write import write
+
+        return write(model, path, options)
+
+    def open(self, path: Path) -> Runner:
+        from recast._util.child import RemoteRunner
+
+        return RemoteRunner("recast.formats.tflite.run", path)
+
+
+FORMAT = TFLite()
