@@ -1,0 +1,47 @@
+"""ONNX: ``.onnx`` with external data; the judge is ONNX Runtime."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from recast._util.child import RemoteRunner
+from recast.formats._format import Artifact, Format, ReadOptions, WriteOptions
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+
+class OnnxFormat(Format):
+    """Open Neural Network Exchange files, opset 7 and newer."""
+
+    name: ClassVar[str] = "onnx"
+    title: ClassVar[str] = "ONNX"
+    suffixes: ClassVar[tuple[str, ...]] = (".onnx",)
+    passes: ClassVar[tuple[str, ...]] = ("layout", "clean")
+    judge: ClassVar[tuple[str, str]] = ("onnxruntime", "")
+
+    def sniff(self, path: Path, head: bytes) -> bool:
+        """A protobuf that starts with ``ir_version`` (field 1, varint), or any ``.onnx`` file."""
+        if head[4:8] == b"TFL3":
+            return False
+        return (len(head) > 2 and head[0] == 0x08 and head[1] < 0x40) or path.suffix.lower() == ".onnx"
+
+    def read(self, path: Path, options: ReadOptions) -> ir.Model:
+        """See ``Format.read``."""
+        from recast.formats.onnx.read import read
+
+        return read(path, options)
+
+    def write(self, model: ir.Model, path: Path, options: WriteOptions) -> Artifact:
+        """See ``Format.write``."""
+        from recast.formats.onnx.write import write
+
+        return write(model, path, options)
+
+    def open(self, path: Path) -> RemoteRunner:
+        """Load the file in ONNX Runtime, in a child process."""
+        return RemoteRunner("recast.formats.onnx.run", path)
+
+
+FORMAT = OnnxFormat()

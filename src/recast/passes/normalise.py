@@ -1,0 +1,151 @@
+"""Bring any ONNX model into the dialect.
+
+Given: an ``onnx_ir.Model`` of any opset from 7 on, with whatever structure its exporter left.
+Result: opset 25, no Constant nodes, no initializer among the inputs, model-local functions inlined, named nodes with
+origin, every shape inferred. Structure (BatchNormalization, Dropout, recurrent nodes …) is untouched.
+Refuses when: the opset is older than 7, or an operator is neither in ONNX's default domain nor a function of the model.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import onnx
+import onnx_ir as ir
+from onnx import version_converter
+from onnx_ir.passes.common import InlinePass, LiftConstantsToInitializersPass, RemoveInitializersFromInputsPass
+
+from recast.errors import BadModel, UnsupportedOp
+from recast.graph import IR_VERSION, LAYER, OPSET, ORIGIN
+from recast.graph.infer import infer_model
+
+OLDEST_OPSET = 7
+_KEEP_ELEMENTS = 1024  # constants up to this size stay in the model while its version is converted: adapters read them
+
+
+def normalise(model: ir.Model, where: str, inputs: dict[str, tuple[int | str, ...]] | None = None) -> ir.Model:
+    """Return the model in the dialect (it may be a new object).
+
+    Args:
+        model: any model; it is changed.
+        where: the file's name, for errors.
+        inputs: shapes to give to inputs, by name.
+
+    Raises:
+        BadModel: the opset is too old, or a wanted input does not exist.
+        UnsupportedOp: operators of foreign domains, all of them.
+    """
+    if model.functions:
+        model = InlinePass()(model).model
+    _refuse_foreign(model, where)
+    RemoveInitializersFromInputsPass()(model)
+    version = model.opset_imports.get("", OPSET)
+    if version < OLDEST_OPSET:
+        raise BadModel(
+            f"the model uses opset {version}; the oldest that is read is {OLDEST_OPSET}",
+            where,
+            "export it again with a newer exporter (before opset 7 operators had other meanings)",
+        )
+    if version < OPSET:
+        model = _convert_version(model, where)
+    model.ir_version = IR_VERSION
+    LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+    _set_inputs(model, inputs or {}, where)
+    _name(model)
+    infer_model(model)
+    return model
+
+
+def _refuse_foreign(model: ir.Model, where: str) -> None:
+    foreign = sorted({f"{n.domain}::{n.op_type}" for n in model.graph.all_nodes() if n.domain not in ("", "ai.onnx")})
+    if foreign:
+        raise UnsupportedOp(
+            f"{len(foreign)} operators are not standard ONNX: {', '.join(foreign)}",
+            where,
+            "export without runtime-specific optimisation, or remove these operators",
+        )
+
+
+def _convert_version(model: ir.Model, where: str) -> ir.Model:
+    """ONNX's own converter, with the large weights taken out meanwhile (it would copy them several times)."""
+    held: dict[str, ir.TensorProtocol] = {}
+    for name, value in list(model.graph.initializers.items()):
+        tensor = value.const_value
+        if tensor is not None and tensor.size > _KEEP_ELEMENTS:
+            held[name] = tensor
+            value.const_value = None
+            value.shape, value.type = ir.Shape(tensor.shape), ir.TensorType(tensor.dtype)
+            model.graph.initializers.pop(name)
+            model.graph.inputs.append(value)
+    origins = {n.outputs[0].name: dict(n.metadata_props) for n in model.graph if n.metadata_props}
+    proto = ir.to_proto(model)
+    try:
+        converted = version_converter.convert_version(proto, OPSET)
+    except Exception as error:  # the converter raises RuntimeError and its own ConvertError
+        raise BadModel(
+            f"ONNX cannot bring the model from opset {model.opset_imports['']} to {OPSET}: {str(error)[:300]}",
+            where,
+            "export it again with a newer opset",
+        ) from error
+    new = ir.from_proto(converted)
+    by_name = {v.name: v for v in new.graph.inputs}
+    for name, tensor in held.items():
+        value = by_name[name]
+        new.graph.inputs.remove(value)
+        value.const_value = tensor
+        new.graph.initializers[name] = value
+    for node in new.graph:
+        node.metadata_props.update(origins.get(node.outputs[0].name, {}))
+    _restore_types(model, new)
+    return new
+
+
+def _restore_types(old: ir.Model, new: ir.Model) -> None:
+    for before, after in zip(old.graph.outputs, new.graph.outputs, strict=True):
+        after.shape, after.type = copy.copy(before.shape), before.type
+
+
+def _set_inputs(model: ir.Model, inputs: dict[str, tuple[int | str, ...]], where: str) -> None:
+    known = {v.name: v for v in model.graph.inputs}
+    for name, shape in inputs.items():
+        if name not in known:
+            raise BadModel(f"the model has no input '{name}'", where, f"its inputs: {', '.join(map(str, known))}")
+        old = known[name].shape
+        if old is not None and len(old) != len(shape):
+            raise BadModel(f"input '{name}' has rank {len(old)}, not {len(shape)}", where, "give all its dimensions")
+        known[name].shape = ir.Shape(shape)
+    if inputs:  # stale shapes would contradict the new ones
+        for node in model.graph:
+            for value in node.outputs:
+                value.shape = None
+
+
+def _name(model: ir.Model) -> None:
+    used: set[str] = set()
+    for number, node in enumerate(model.graph.all_nodes()):
+        name = node.name or f"{node.op_type}_{number}"
+        while name in used:
+            name = f"{name}_{number}"
+        used.add(name)
+        node.name = name
+        node.metadata_props.setdefault(LAYER, _layer_name(node))
+        node.metadata_props.setdefault(ORIGIN, node.op_type)
+    for number, value in enumerate(model.graph.inputs):
+        value.name = value.name or f"input_{number}"
+
+
+def _layer_name(node: ir.Node) -> str:
+    """PyTorch exporters call nodes ``/layer1/conv/Conv`` or ``node_conv2d``; the operator's own name is no layer."""
+    name = (node.name or "").strip("/")
+    head, _, tail = name.rpartition("/")
+    return head if head and tail.split("_")[0] == node.op_type else name
+
+
+def proto_without_weights(model: ir.Model) -> onnx.ModelProto:
+    """The model's protobuf with no initializers in the main graph, for writers that stream the weights."""
+    held = dict(model.graph.initializers)
+    model.graph.initializers.clear()
+    try:
+        return ir.to_proto(model)
+    finally:
+        model.graph.initializers.update(held)
