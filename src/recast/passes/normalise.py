@@ -9,6 +9,7 @@ Refuses when: the opset is older than 7, or an operator is neither in ONNX's def
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 
 import onnx
 import onnx_ir as ir
@@ -23,16 +24,15 @@ OLDEST_OPSET = 7
 _KEEP_ELEMENTS = 1024  # constants up to this size stay in the model while its version is converted: adapters read them
 
 
-def normalise(model: ir.Model, where: str, inputs: dict[str, tuple[int | str, ...]] | None = None) -> ir.Model:
+def normalise(model: ir.Model, where: str) -> ir.Model:
     """Return the model in the dialect (it may be a new object).
 
     Args:
         model: any model; it is changed.
         where: the file's name, for errors.
-        inputs: shapes to give to inputs, by name.
 
     Raises:
-        BadModel: the opset is too old, or a wanted input does not exist.
+        BadModel: the opset is too old.
         UnsupportedOp: operators of foreign domains, all of them.
     """
     if model.functions:
@@ -50,7 +50,6 @@ def normalise(model: ir.Model, where: str, inputs: dict[str, tuple[int | str, ..
         model = _convert_version(model, where)
     model.ir_version = IR_VERSION
     LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
-    _set_inputs(model, inputs or {}, where)
     _name(model)
     infer_model(model)
     return model
@@ -105,7 +104,13 @@ def _restore_types(old: ir.Model, new: ir.Model) -> None:
         after.shape, after.type = copy.copy(before.shape), before.type
 
 
-def _set_inputs(model: ir.Model, inputs: dict[str, tuple[int | str, ...]], where: str) -> None:
+def set_inputs(model: ir.Model, inputs: Mapping[str, tuple[int | str, ...]], where: str) -> None:
+    """Give shapes to inputs by name and infer all others again.
+
+    Raises:
+        BadModel: there is no such input, or its rank is another.
+        BadShape: the model does not take these shapes.
+    """
     known = {v.name: v for v in model.graph.inputs}
     for name, shape in inputs.items():
         if name not in known:
@@ -114,10 +119,10 @@ def _set_inputs(model: ir.Model, inputs: dict[str, tuple[int | str, ...]], where
         if old is not None and len(old) != len(shape):
             raise BadModel(f"input '{name}' has rank {len(old)}, not {len(shape)}", where, "give all its dimensions")
         known[name].shape = ir.Shape(shape)
-    if inputs:  # stale shapes would contradict the new ones
-        for node in model.graph:
-            for value in node.outputs:
-                value.shape = None
+    for node in model.graph:  # stale shapes would contradict the new ones
+        for value in node.outputs:
+            value.shape = None
+    infer_model(model)
 
 
 def _name(model: ir.Model) -> None:

@@ -40,7 +40,7 @@ def read(path: Path, options: ReadOptions) -> ir.Model:
     try:
         model = ir.from_proto(proto)
         _set_folder(model, path)
-        return normalise(model, str(path.name), dict(options.inputs))
+        return normalise(model, path.name)
     except Exception as error:
         raise as_bad_model(error, str(path)) from error
 
