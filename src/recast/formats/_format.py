@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
+from recast.graph.finding import Finding as Finding
+
 if TYPE_CHECKING:
     import numpy as np
     import onnx_ir as ir
@@ -15,15 +17,6 @@ if TYPE_CHECKING:
     from recast._util.child import TensorSpec
 
 Layout = Literal["channels_first", "channels_last"]
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something a reader, pass or writer did that the user must know: never silent (code, where, why)."""
-
-    what: str
-    where: str = ""
-    level: Literal["info", "warning"] = "info"
 
 
 @dataclass(frozen=True)
