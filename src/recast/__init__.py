@@ -1,5 +1,52 @@
-"""Recast: convert neural networks between frameworks, make them smaller, and prove what was done."""
+"""Recast: convert neural networks between frameworks, make them smaller, and prove what was done.
+
+    >>> import recast
+    >>> result = recast.convert("model.h5", "model.tflite")
+    >>> result.passed
+    True
+"""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from recast.errors import RecastError
+    from recast.pipeline import Conversion, convert, inspect, load, save, verify
+    from recast.recipe import Checking, Reading, Recipe, Writing
+
+_HOMES = {
+    "pipeline": ("Conversion", "convert", "inspect", "load", "save", "verify"),
+    "recipe": ("Checking", "Reading", "Recipe", "Writing"),
+    "errors": ("RecastError",),
+}
+
+__all__ = [
+    "Checking",
+    "Conversion",
+    "Reading",
+    "RecastError",
+    "Recipe",
+    "Writing",
+    "convert",
+    "inspect",
+    "load",
+    "save",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name where it is first used: ``import recast`` alone costs nothing."""
+    import importlib
+
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(importlib.import_module(f"recast.{module}"), name)
+    raise AttributeError(f"module 'recast' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

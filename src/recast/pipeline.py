@@ -182,9 +182,7 @@ def _graph_of(format_: Format, path: Path) -> ir.Model | None:
     return format_.read(path, ReadOptions()) if format_.can_read else None
 
 
-def _prove(
-    source: tuple[Format, Path, ir.Model], target: tuple[Format, Artifact, ir.Model], recipe: Recipe
-) -> Report:
+def _prove(source: tuple[Format, Path, ir.Model], target: tuple[Format, Artifact, ir.Model], recipe: Recipe) -> Report:
     from recast.verify import check
 
     reader, path, graph = source

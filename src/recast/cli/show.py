@@ -1,0 +1,215 @@
+"""Draw results: rich tables for people, one JSON object for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from recast._util import progress as events
+from recast._util.optional import have
+from recast.cli.guard import printable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from recast.demo import Row
+    from recast.formats._format import Finding, Format
+    from recast.pipeline import Conversion
+    from recast.report.summary import Summary
+    from recast.verify.check import Report
+
+_SHOW_AFTER_S = 1.0
+
+
+def _console(stderr: bool = False) -> Console:
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False)
+
+
+def _table(title: str, *columns: str) -> Table:
+    from rich.box import SIMPLE
+    from rich.table import Table
+
+    table = Table(title=title or None, box=SIMPLE, title_justify="left")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _json(data: Any) -> None:
+    print(json.dumps(data, indent=1, ensure_ascii=False, default=str))  # noqa: T201
+
+
+def shape_text(shape: Sequence[int | str]) -> str:
+    """``1×3×224×224``; a scalar is ``scalar``."""
+    return "×".join(printable(str(d)) for d in shape) or "scalar"
+
+
+def bytes_text(count: int) -> str:
+    """Bytes with a unit that a person reads."""
+    size = float(count)
+    for unit in ("B", "KB", "MB"):
+        if size < 1000:
+            return f"{size:.3g} {unit}" if unit != "B" else f"{count} B"
+        size /= 1000
+    return f"{size:.3g} GB"
+
+
+@contextmanager
+def progress(quiet: bool) -> Iterator[None]:
+    """Show what is being done on the terminal's error stream, once it has taken over a second."""
+    if quiet or not sys.stderr.isatty():
+        yield
+        return
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    bar = Progress(
+        SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(),
+        console=_console(stderr=True), transient=True,
+    )  # fmt: skip
+    task = bar.add_task("starting", total=None)
+    start = time.monotonic()
+
+    def listen(event: events.Event) -> None:
+        bar.update(task, description=event.task, completed=event.done, total=event.total)
+        if not bar.live.is_started and time.monotonic() - start > _SHOW_AFTER_S:
+            bar.start()
+
+    try:
+        with events.listening(listen):
+            yield
+    finally:
+        bar.stop()
+
+
+def _findings(console: Console, findings: Sequence[Finding]) -> None:
+    for finding in findings:
+        mark = "[yellow]note[/yellow]" if finding.level == "warning" else "[dim]note[/dim]"
+        where = f" ({finding.where})" if finding.where else ""
+        console.print(mark, end=" ")
+        console.print(printable(f"{finding.what}{where}"), markup=False)
+
+
+def conversion(result: Conversion, as_json: bool) -> None:
+    """Show what ``convert`` did."""
+    if as_json:
+        _json(
+            {
+                "source_format": result.source_format,
+                "target_format": result.target_format,
+                "files": [str(f) for f in result.files],
+                "passed": result.passed,
+                "verified": result.report is not None and result.passed,
+                "findings": [vars(f) for f in result.findings],
+                "report": result.report.as_dict() if result.report else None,
+                "seconds": {k: round(v, 4) for k, v in result.seconds.items()},
+            }
+        )
+        return
+    console = _console()
+    _findings(console, result.findings)
+    for file in result.files:
+        size = file.stat().st_size if file.is_file() else 0
+        console.print(f"  {printable(str(file))}  ({bytes_text(size)})", markup=False, style="bold")
+    if result.report is None:
+        console.print("[yellow]not verified[/yellow]: --no-verify was given")
+    else:
+        _verdict(console, result.report)
+
+
+def _verdict(console: Console, report: Report) -> None:
+    mark = "[bold green]verified[/bold green]" if report.passed else "[bold red]NOT verified[/bold red]"
+    console.print(mark, end=" ")
+    console.print(printable(report.text()), markup=False)
+
+
+def verification(report: Report, as_json: bool) -> None:
+    """Show what ``verify`` found."""
+    if as_json:
+        _json(report.as_dict())
+    else:
+        _verdict(_console(), report)
+
+
+def summary(model: Summary, as_json: bool) -> None:
+    """Show what ``inspect`` found."""
+    if as_json:
+        _json(model.as_dict())
+        return
+    console = _console()
+    quantized = ", quantised" if model.quantized else ""
+    console.print(
+        f"{model.format}: {model.parameters:,} parameters, {bytes_text(model.weight_bytes)} of weights{quantized}",
+        style="bold",
+    )
+    table = _table("", "", "name", "type", "shape")
+    for kind, lines in (("input", model.inputs), ("output", model.outputs)):
+        for line in lines:
+            table.add_row(kind, printable(line.name), line.dtype, shape_text(line.shape))
+    console.print(table)
+    layers = _table("", "layer", "was", "operators", "output", "parameters")
+    for layer in model.layers:
+        operators = " ".join(o for o in layer.operators if o != "Transpose") or "Transpose"
+        count = f"{layer.parameters:,}" if layer.parameters else ""
+        layers.add_row(printable(layer.name), printable(layer.origin), operators, shape_text(layer.output), count)
+    console.print(layers)
+
+
+def formats(found: Sequence[Format], as_json: bool) -> None:
+    """Show the formats and whether their judges are installed."""
+    rows = [
+        {
+            "name": f.name,
+            "title": f.title,
+            "suffixes": list(f.suffixes),
+            "read": f.can_read,
+            "write": f.can_write,
+            "graph": f.has_graph,
+            "judge": f.judge[0],
+            "judge_installed": not f.judge[0] or have(f.judge[0].split(".")[0]),
+            "extra": f.judge[1],
+        }
+        for f in found
+    ]
+    if as_json:
+        _json(rows)
+        return
+    table = _table("", "name", "format", "suffixes", "read", "write", "judge")
+    for row in rows:
+        installed = "installed" if row["judge_installed"] else f"pip install 'recast-nn[{row['extra']}]'"
+        judge = f"{row['judge']} ({installed})" if row["judge"] else "exact comparison"
+        yes = {True: "yes", False: "–"}
+        suffixes = " ".join(row["suffixes"])  # type: ignore[arg-type]
+        reads = yes[bool(row["read"])] + ("" if row["graph"] else " (weights)")
+        table.add_row(
+            str(row["name"]), str(row["title"]), suffixes, reads, yes[bool(row["write"])], judge, end_section=False
+        )
+    _console().print(table)
+
+
+def demo(rows: Sequence[Row], as_json: bool) -> None:
+    """Show the demo's table."""
+    if as_json:
+        _json([vars(row) for row in rows])
+        return
+    console = _console()
+    table = _table("digits.keras: a CNN for handwritten digits, 200 held-out images", "format", "file", "bytes",
+                   "accuracy", "max error", "time", "verdict")  # fmt: skip
+    for row in rows:
+        accuracy = f"{row.accuracy:.1%}" if row.accuracy is not None else "–"
+        error = f"{row.max_error:.1e}" if row.max_error is not None else "–"
+        style = {"verified": "green", "failed": "red"}.get(row.verdict, "yellow")
+        seconds = f"{row.convert_s * 1000:.0f} ms" if row.convert_s is not None else "–"
+        table.add_row(
+            row.format, row.file, f"{row.size_bytes:,}", accuracy, error, seconds, f"[{style}]{row.verdict}[/{style}]"
+        )
+    console.print(table)
+    for row in rows:
+        if row.note:
+            console.print(f"  {row.format}: {row.note}", markup=False, style="dim")
