@@ -12,13 +12,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, cast
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from recast import errors
 from recast._util import frames
 from recast.errors import RecastError, RuntimeDied
+
+if TYPE_CHECKING:
+    import numpy as np
 
 DEFAULT_TIMEOUT_S = 300.0
 DEFAULT_MEMORY_BYTES = 0  # 0: no limit of address space; frameworks reserve far more than they use

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import struct
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 MAX_HEADER = 64 << 20
 _DTYPES = {"bfloat16", "float8_e4m3fn", "float8_e5m2", "int4", "uint4", "float8_e4m3fnuz", "float8_e5m2fnuz"}
 
 
 def _dtype(name: str) -> np.dtype[Any]:
+    import numpy as np
+
     if name in _DTYPES:
         import ml_dtypes
 
@@ -23,6 +26,8 @@ def _dtype(name: str) -> np.dtype[Any]:
 
 def send(stream: BinaryIO, message: dict[str, Any], arrays: dict[str, np.ndarray] | None = None) -> None:
     """Write one frame: 8-byte little-endian header length, JSON header, then each array's bytes."""
+    import numpy as np
+
     # ascontiguousarray would turn a 0-d array into a 1-d one
     items = [(k, np.asarray(v, order="C")) for k, v in (arrays or {}).items()]
     header = dict(message, arrays=[[k, a.dtype.name, list(a.shape)] for k, a in items])
@@ -41,6 +46,8 @@ def receive(stream: BinaryIO) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         EOFError: the other side is gone.
         ValueError: the frame is not well formed.
     """
+    import numpy as np
+
     (length,) = struct.unpack("<Q", _exactly(stream, 8))
     if length > MAX_HEADER:
         raise ValueError("frame header too long")
