@@ -1,0 +1,84 @@
+"""However a runtime dies, the tool lives: every way of dying is one RuntimeDied."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from recast._util.child import Limits, RemoteRunner
+from recast.errors import RecastError, RuntimeDied, UnsafeModel
+
+FAULTS = {
+    "segfault": "import ctypes; ctypes.string_at(0)",
+    "abort": "import os; os.abort()",
+    "exit-zero": "import os; os._exit(0)",
+    "hang": "import time; time.sleep(60)",
+    "busy-loop": "while True: pass",
+    "memory": "x = bytearray(1 << 40)",
+    "garbage-on-stdout": "import os; os.write(1, b'garbage' * 1000); raise ValueError('after garbage')",
+    "stack": "import sys; sys.setrecursionlimit(10**9); f = lambda: f(); f()",
+    "exception": "raise KeyError('x')",
+}
+
+HEADER = "from recast._util.child import TensorSpec\nfrom recast.errors import UnsafeModel\nimport numpy as np\n"
+CLASS = """
+class Session:
+    inputs = [TensorSpec("x", "float32", (2, 3))]
+    outputs = [TensorSpec("y", "float32", (2, 3))]
+    def __init__(self, path, options):
+        {start}
+    def run(self, feeds):
+        {run}
+        return {{"y": feeds["x"] * 2}}
+"""
+
+
+@pytest.fixture
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+
+    def make(start: str = "pass", run: str = "pass") -> str:
+        name = f"fault_{abs(hash((start, run)))}"
+        (tmp_path / f"{name}.py").write_text(HEADER + CLASS.format(start=start, run=run))
+        return name
+
+    return make
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=list(FAULTS))
+@pytest.mark.parametrize("moment", ["start", "run"])
+def test_a_dead_child_is_an_error(fault: str, moment: str, module) -> None:
+    name = module(**{moment: FAULTS[fault]})
+    with pytest.raises(RuntimeDied) as caught:
+        with RemoteRunner(name, Path("model"), limits=Limits(timeout_s=3)) as runner:
+            runner.run({"x": np.zeros((2, 3), np.float32)})
+    assert "model in fault_" in caught.value.where
+
+
+def test_a_good_child_answers(module) -> None:
+    with RemoteRunner(module(), Path("model")) as runner:
+        x = np.arange(6, dtype=np.float32).reshape(2, 3)
+        for _ in range(3):
+            np.testing.assert_array_equal(runner.run({"x": x})["y"], 2 * x)
+
+
+def test_refusals_keep_their_class(module) -> None:
+    name = module(start="raise UnsafeModel('no', 'here', 'mend')")
+    with pytest.raises(UnsafeModel) as caught:
+        RemoteRunner(name, Path("model"))
+    assert (caught.value.what, caught.value.where, caught.value.fix) == ("no", "here", "mend")
+
+
+def test_output_of_the_runtime_does_not_disturb(module) -> None:
+    with RemoteRunner(module(run="print('chatter', flush=True)"), Path("model")) as runner:
+        assert runner.run({"x": np.ones((2, 3), np.float32)})["y"].sum() == 12
+
+
+def test_memory_limit(module) -> None:
+    name = module(run="hog = np.ones(1 << 31)")
+    with pytest.raises(RecastError, match="MemoryError"):
+        with RemoteRunner(name, Path("model"), limits=Limits(memory_bytes=4 << 30)) as runner:
+            runner.run({"x": np.zeros((2, 3), np.float32)})
