@@ -1,6 +1,6 @@
 """Rewrites of the graph: one module each, found by its name. Importing this package loads nothing heavy.
 
-Every pass keeps what the model computes (``to_float16`` within the smaller type's precision), its inputs and its outputs
+Every pass keeps what the model computes (``to_float16`` within the smaller type's precision), its inputs and outputs
 (``layout`` and ``set_batch`` may change their shapes, and say so), and the origin of every node.
 """
 
