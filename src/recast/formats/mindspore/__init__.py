@@ -1,0 +1,52 @@
+"""MindIR (``.mindir``): MindSpore's exported graphs, read and written as plain protobuf."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from recast.formats._format import Artifact, Format, Layout, ReadOptions, Runner, WriteOptions
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+# ModelProto.ir_version (field 1, a string such as "0.1.1") comes first; ONNX has a number there.
+_HEAD = re.compile(rb"\x0a[\x01-\x20][0-9]{1,4}(\.[0-9]{1,4}){1,3}[\x12\x1a\x22\x2a\x32\x3a\x42\x4a\x50]")
+
+
+class MindSpore(Format):
+    """MindSpore's graph file. Loads with ``mindspore.load`` and runs in ``mindspore.nn.GraphCell``."""
+
+    name = "mindspore"
+    title = "MindSpore MindIR"
+    suffixes = (".mindir",)
+    layout: ClassVar[Layout] = "channels_first"
+    passes = ("inline_functions", "unroll_rnn", "layout", "clean")
+    judge = ("mindspore", "mindspore")
+
+    def sniff(self, path: Path, head: bytes) -> bool:
+        match = _HEAD.match(head)
+        return match is not None and match.end() == head[1] + 3
+
+    def read(self, path: Path, options: ReadOptions) -> ir.Model:
+        from recast.formats.mindspore.read import read
+
+        return read(path, options)
+
+    def write(self, model: ir.Model, path: Path, options: WriteOptions) -> Artifact:
+        from recast.formats.mindspore.write import write
+
+        return write(model, path)
+
+    def open(self, path: Path) -> Runner:
+        from recast._util.child import RemoteRunner
+        from recast._util.optional import have
+        from recast.errors import MissingDependency
+
+        if not have("mindspore"):
+            raise MissingDependency("'mindspore' is not installed", str(path), "pip install 'recast-nn[mindspore]'")
+        return RemoteRunner("recast.formats.mindspore.run", path)
+
+
+FORMAT = MindSpore()

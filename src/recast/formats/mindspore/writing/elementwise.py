@@ -1,0 +1,258 @@
+"""Element by element: arithmetic, activations, comparisons, casts."""
+
+from __future__ import annotations
+
+import math
+from functools import reduce
+
+import numpy as np
+import onnx_ir as ir
+
+from recast.formats.mindspore.write import Arg, Ref, Writer, scalar
+from recast.formats.mindspore.writing import Refusal, writes
+from recast.graph.view import attr, const, static_shape
+
+_FUNCTIONS = {
+    "Relu": "ReLU",
+    "Sigmoid": "Sigmoid",
+    "Tanh": "Tanh",
+    "Exp": "Exp",
+    "Log": "Log",
+    "Sqrt": "Sqrt",
+    "Abs": "Abs",
+    "Neg": "Neg",
+    "Floor": "Floor",
+    "Ceil": "Ceil",
+    "Sign": "Sign",
+    "Sin": "Sin",
+    "Cos": "Cos",
+    "Tan": "Tan",
+    "Asin": "Asin",
+    "Acos": "Acos",
+    "Atan": "Atan",
+    "Sinh": "Sinh",
+    "Cosh": "Cosh",
+    "Asinh": "Asinh",
+    "Acosh": "Acosh",
+    "Atanh": "Atanh",
+    "Erf": "Erf",
+    "Reciprocal": "Reciprocal",
+    "Not": "LogicalNot",
+    "HardSwish": "HSwish",
+    "Add": "Add",
+    "Sub": "Sub",
+    "Mul": "Mul",
+    "Pow": "Pow",
+    "Equal": "Equal",
+    "Greater": "Greater",
+    "Less": "Less",
+    "GreaterOrEqual": "GreaterEqual",
+    "LessOrEqual": "LessEqual",
+    "And": "LogicalAnd",
+    "Or": "LogicalOr",
+    "Xor": "LogicalXor",
+}
+_PRIMITIVES = {
+    "Softsign": "Softsign",
+    "Mish": "Mish",
+    "IsNaN": "IsNan",
+    "BitwiseAnd": "BitwiseAnd",
+    "BitwiseOr": "BitwiseOr",
+    "BitwiseXor": "BitwiseXor",
+}
+
+
+@writes(*_FUNCTIONS)
+def function(w: Writer, node: ir.Node) -> None:
+    w.bind(node.outputs[0], w.fn(_FUNCTIONS[node.op_type], *node.inputs))
+
+
+@writes(*_PRIMITIVES)
+def primitive(w: Writer, node: ir.Node) -> None:
+    w.bind(node.outputs[0], w.prim(_PRIMITIVES[node.op_type], list(node.inputs)))
+
+
+@writes("Identity", "Dropout")
+def identity(w: Writer, node: ir.Node) -> None:
+    if len(node.outputs) > 1 and list(node.outputs[1].uses()):
+        raise Refusal("the mask of Dropout does not exist when a network is used")
+    w.bind(node.outputs[0], value_of(node))
+
+
+def value_of(node: ir.Node, index: int = 0) -> ir.Value:
+    """An input that must be there."""
+    value = node.inputs[index] if index < len(node.inputs) else None
+    if value is None:
+        raise Refusal(f"input {index} is missing")
+    return value
+
+
+def dtype_of(value: ir.Value) -> ir.DataType:
+    """The element type of a value."""
+    if value.dtype is None:
+        raise Refusal(f"the element type of {value.name} is not known")
+    return value.dtype
+
+
+@writes("Max", "Min", "Sum", "Mean")
+def variadic(w: Writer, node: ir.Node) -> None:
+    op = {"Max": "Maximum", "Min": "Minimum"}.get(node.op_type, "Add")
+    args: list[Arg] = [v for v in node.inputs if v is not None]
+    result = reduce(lambda a, b: w.fn(op, a, b), args)
+    if node.op_type == "Mean" and len(args) > 1:
+        result = w.fn("Mul", result, scalar(1 / len(args), value_of(node)))
+    w.bind(node.outputs[0], result if isinstance(result, Ref) else value_of(node))
+
+
+@writes("Div")
+def div(w: Writer, node: ir.Node) -> None:
+    a, b = value_of(node), value_of(node, 1)
+    if dtype_of(a).is_floating_point():
+        w.bind(node.outputs[0], w.fn("Div", a, b))
+    else:  # ONNX divides whole numbers towards zero
+        w.bind(node.outputs[0], w.fn("DivMod", a, b, 1))
+
+
+@writes("Mod")
+def mod(w: Writer, node: ir.Node) -> None:
+    a, b = value_of(node), value_of(node, 1)
+    if not attr(node, "fmod", 0):
+        w.bind(node.outputs[0], w.fn("FloorMod", a, b))
+        return
+    quotient = w.fn("DivMod", a, b, 1)
+    w.bind(node.outputs[0], w.fn("Sub", a, w.fn("Mul", quotient, b)))
+
+
+@writes("Round")
+def round_(w: Writer, node: ir.Node) -> None:
+    w.bind(node.outputs[0], round_even(w, value_of(node)))
+
+
+def round_even(w: Writer, value: Arg) -> Ref:
+    """Round halves to even, as ONNX does."""
+    return w.fn("Round", value, 0)
+
+
+@writes("Softplus")
+def softplus(w: Writer, node: ir.Node) -> None:
+    x = value_of(node)  # max(x, 0) + log(1 + exp(-|x|)) has no overflow
+    small = w.fn("Log1p", w.fn("Exp", w.fn("Neg", w.fn("Abs", x))))
+    w.bind(node.outputs[0], w.fn("Add", w.fn("ReLU", x), small))
+
+
+@writes("Gelu")
+def gelu(w: Writer, node: ir.Node) -> None:
+    x = value_of(node)
+    if attr(node, "approximate", "none") == "tanh":
+        w.bind(node.outputs[0], w.fn("GeLU", x))
+        return
+    inner = w.fn("Erf", w.fn("Mul", x, scalar(math.sqrt(0.5), x)))
+    half = w.fn("Mul", x, scalar(0.5, x))
+    w.bind(node.outputs[0], w.fn("Mul", half, w.fn("Add", inner, scalar(1.0, x))))
+
+
+@writes("Swish")
+def swish(w: Writer, node: ir.Node) -> None:
+    x, alpha = value_of(node), attr(node, "alpha", 1.0)
+    inner: Arg = x if alpha == 1.0 else w.fn("Mul", x, scalar(alpha, x))
+    w.bind(node.outputs[0], w.fn("Mul", x, w.fn("Sigmoid", inner)))
+
+
+@writes("Elu", "Selu", "Celu")
+def elu(w: Writer, node: ir.Node) -> None:
+    x = value_of(node)
+    alpha = attr(node, "alpha", 1.6732632 if node.op_type == "Selu" else 1.0)
+    gamma = attr(node, "gamma", 1.0507010) if node.op_type == "Selu" else 1.0
+    if node.op_type == "Elu" and alpha == 1.0:
+        w.bind(node.outputs[0], w.fn("Elu", x, 1.0))
+        return
+    low: Arg = w.fn("Minimum", x, scalar(0.0, x))
+    if node.op_type == "Celu":
+        low = w.fn("Mul", low, scalar(1 / alpha, x))
+    low = w.fn("Mul", w.fn("Expm1", low), scalar(alpha * gamma, x))
+    high: Arg = w.fn("ReLU", x)
+    if gamma != 1.0:
+        high = w.fn("Mul", high, scalar(gamma, x))
+    w.bind(node.outputs[0], w.fn("Add", high, low))
+
+
+@writes("HardSigmoid")
+def hard_sigmoid(w: Writer, node: ir.Node) -> None:
+    x = value_of(node)
+    line = w.fn("Mul", x, scalar(attr(node, "alpha", 0.2), x))
+    line = w.fn("Add", line, scalar(attr(node, "beta", 0.5), x))
+    w.bind(node.outputs[0], w.fn("Minimum", w.fn("Maximum", line, scalar(0.0, x)), scalar(1.0, x)))
+
+
+@writes("Clip")
+def clip(w: Writer, node: ir.Node) -> None:
+    x = value_of(node)
+    low = node.inputs[1] if len(node.inputs) > 1 else None
+    high = node.inputs[2] if len(node.inputs) > 2 else None
+    if dtype_of(x) == ir.DataType.FLOAT and _is(low, 0.0) and _is(high, 6.0):
+        w.bind(node.outputs[0], w.fn("ReLU6", x))
+        return
+    result: Arg = x
+    if low is not None:
+        result = w.fn("Maximum", result, low)
+    if high is not None:
+        result = w.fn("Minimum", result, high)
+    w.bind(node.outputs[0], result if isinstance(result, Ref) else x)
+
+
+def _is(value: ir.Value | None, wanted: float) -> bool:
+    array = const(value)
+    return array is not None and array.size == 1 and float(array.reshape(())) == wanted
+
+
+@writes("LeakyRelu")
+def leaky_relu(w: Writer, node: ir.Node) -> None:
+    x, alpha = value_of(node), attr(node, "alpha", 0.01)
+    scaled = w.fn("Mul", x, scalar(alpha, x))
+    if 0 <= alpha <= 1:
+        w.bind(node.outputs[0], w.fn("Maximum", x, scaled))
+    else:
+        w.bind(node.outputs[0], w.fn("Select", w.fn("GreaterEqual", x, scalar(0.0, x)), x, scaled))
+
+
+@writes("PRelu")
+def prelu(w: Writer, node: ir.Node) -> None:
+    x, slope = value_of(node), value_of(node, 1)
+    shape, rank = static_shape(slope), len(x.shape or ())
+    slopes = const(slope)
+    if slopes is not None and shape is not None and dtype_of(x) == ir.DataType.FLOAT and rank >= 2:
+        padded = (1,) * (rank - len(shape)) + shape
+        if all(d == 1 for i, d in enumerate(padded) if i != 1):
+            w.bind(node.outputs[0], w.fn("PReLU", x, w.weight(slope, slopes.reshape(-1))))
+            return
+    low = w.fn("Mul", w.fn("Minimum", x, scalar(0.0, x)), slope)
+    w.bind(node.outputs[0], w.fn("Add", w.fn("Maximum", x, scalar(0.0, x)), low))
+
+
+@writes("ThresholdedRelu")
+def thresholded_relu(w: Writer, node: ir.Node) -> None:
+    x = value_of(node)
+    above = w.fn("Greater", x, scalar(attr(node, "alpha", 1.0), x))
+    w.bind(node.outputs[0], w.fn("Mul", x, w.cast(above, dtype_of(x))))
+
+
+@writes("Where")
+def where(w: Writer, node: ir.Node) -> None:
+    w.bind(node.outputs[0], w.fn("Select", *node.inputs))
+
+
+@writes("Cast", "CastLike")
+def cast(w: Writer, node: ir.Node) -> None:
+    wanted = ir.DataType(attr(node, "to")) if node.op_type == "Cast" else dtype_of(value_of(node, 1))
+    w.bind(node.outputs[0], w.cast(value_of(node), wanted))
+
+
+@writes("IsInf")
+def is_inf(w: Writer, node: ir.Node) -> None:
+    x, both = value_of(node), (attr(node, "detect_negative", 1), attr(node, "detect_positive", 1))
+    if both == (1, 1):
+        w.bind(node.outputs[0], w.fn("IsInf", x))
+    elif sum(both) == 1:
+        w.bind(node.outputs[0], w.fn("Equal", x, scalar(np.inf if both[1] else -np.inf, x)))
+    else:
+        raise Refusal("it detects neither infinity")
