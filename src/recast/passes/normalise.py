@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 
+import numpy as np
 import onnx
 import onnx_ir as ir
 from onnx import version_converter
@@ -76,6 +77,8 @@ def _convert_version(model: ir.Model, where: str) -> ir.Model:
             value.shape, value.type = ir.Shape(tensor.shape), ir.TensorType(tensor.dtype)
             model.graph.initializers.pop(name)
             model.graph.inputs.append(value)
+        elif isinstance(tensor, ir.ExternalTensor):  # its file name would lose its folder on the way
+            value.const_value = ir.Tensor(np.array(tensor.numpy()), dtype=tensor.dtype, name=name)
     origins = {n.outputs[0].name: dict(n.metadata_props) for n in model.graph if n.metadata_props}
     proto = ir.to_proto(model)
     try:

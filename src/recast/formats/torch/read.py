@@ -1,0 +1,109 @@
+"""Read PyTorch: a live module, a factory on the command line, or a checkpoint (weights without a graph)."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import onnx_ir as ir
+
+from recast._util.child import Limits, RemoteRunner
+from recast.errors import BadRecipe, UnsafeModel
+from recast.formats._format import ReadOptions
+from recast.formats.torch.checkpoint import read_checkpoint
+from recast.graph import IR_VERSION, OPSET
+from recast.passes.normalise import normalise
+
+_CAPTURE = "recast.formats.torch.capture"
+_EXPORT_TIMEOUT_S = 1800.0
+
+
+def read(path: Path, options: ReadOptions) -> ir.Model:
+    """Read a factory reference or a checkpoint; see ``Format.read``.
+
+    Raises:
+        UnsafeModel: the file would run code (``.pt2``, TorchScript, ``.py`` without ``--trust``).
+        BadRecipe: the request does not fit the source.
+    """
+    if is_factory(path):
+        return _read_factory(str(path), options)
+    if path.suffix in (".py", ".pt2"):
+        if not options.trust:
+            raise UnsafeModel(
+                f"reading a {path.suffix} file runs code from it; nothing was executed",
+                str(path),
+                "pass --trust if it is yours",
+            )
+        return _read_factory(f"{path}:program", options)
+    tensors, left = read_checkpoint(path)
+    values = [
+        ir.Value(name=n, shape=ir.Shape(t.shape.numpy()), type=ir.TensorType(t.dtype), const_value=t)
+        for n, t in tensors.items()
+    ]
+    graph = ir.Graph([], [], nodes=[], initializers=values, opset_imports={"": OPSET}, name=path.stem)
+    model = ir.Model(graph, ir_version=IR_VERSION)
+    if left:
+        model.metadata_props["recast.left_out"] = ", ".join(left)
+    return model
+
+
+def is_factory(path: Path) -> bool:
+    """Whether a source is ``package.module:factory`` rather than a file."""
+    return ":" in str(path) and not path.exists()
+
+
+def session(path: Path, options: ReadOptions) -> RemoteRunner:
+    """The module in a child process: it runs and exports."""
+    settings: dict[str, Any] = {
+        "inputs": {k: list(v) for k, v in options.inputs.items()},
+        "weights": str(options.weights.resolve()) if options.weights else None,
+    }
+    return RemoteRunner(_CAPTURE, path, settings, Limits(timeout_s=_EXPORT_TIMEOUT_S))
+
+
+def _read_factory(reference: str, options: ReadOptions) -> ir.Model:
+    with tempfile.TemporaryDirectory(prefix="recast-") as folder, session(Path(reference), options) as runner:
+        target = Path(folder) / "module.onnx"
+        runner.call("export", target=str(target))
+        model = ir.load(target)
+        for name, value in model.graph.initializers.items():
+            if isinstance(value.const_value, ir.ExternalTensor):  # a mapped view outlives the folder's entry
+                value.const_value = ir.Tensor(value.const_value.numpy(), dtype=value.const_value.dtype, name=name)
+        return normalise(model, reference)
+
+
+def from_torch(module: Any, example_inputs: Any, dynamic: Any = None) -> ir.Model:
+    """Capture a live ``nn.Module`` in this process.
+
+    Args:
+        module: the module; eval mode is set for the capture and restored.
+        example_inputs: a tensor or a tuple of tensors.
+        dynamic: ``{"x": {0: "batch"}}``: names of dynamic dimensions by parameter and axis.
+
+    Returns:
+        The model in the graph dialect, for ``recast.save``.
+
+    Raises:
+        MissingDependency: PyTorch is not installed.
+        UnsupportedOp: PyTorch cannot export the module.
+        BadRecipe: ``dynamic`` is not of that form.
+    """
+    from recast._util.optional import need
+    from recast.formats.torch.capture import capture
+
+    torch = need("torch", "torch")
+    arguments = example_inputs if isinstance(example_inputs, tuple) else (example_inputs,)
+    shapes = None
+    if dynamic is not None:
+        try:
+            dims = {n: torch.export.Dim(n) for axes in dynamic.values() for n in axes.values()}
+            import inspect
+
+            names = list(inspect.signature(module.forward).parameters)[: len(arguments)]
+            shapes = {n: {int(a): dims[d] for a, d in dynamic.get(n, {}).items()} for n in names}
+        except (AttributeError, ValueError, TypeError) as error:
+            raise BadRecipe(
+                "dynamic is not {parameter: {axis: name}}", fix='for example {"x": {0: "batch"}}'
+            ) from error
+    return normalise(capture(module, arguments, shapes), type(module).__name__)
