@@ -98,3 +98,11 @@ class Format(ABC):
         Raises:
             MissingDependency: the runtime is not installed.
         """
+
+    def open_source(self, path: Path, options: ReadOptions) -> Runner:
+        """Load a source as the judge of what was read from it; formats whose sources are no files override this.
+
+        Raises:
+            MissingDependency: the runtime is not installed.
+        """
+        return self.open(path)
