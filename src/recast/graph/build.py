@@ -107,11 +107,7 @@ class Builder:
         """Add a node with any number of outputs. Attributes that are None are left out."""
         path, origin = self._layer
         base = path or op_type
-        attrs = [
-            a if isinstance(a, ir.Attr) else ir.convenience.convert_attribute(k, a)
-            for k, a in (attributes or {}).items()
-            if a is not None
-        ]
+        attrs = [_attribute(k, a) for k, a in (attributes or {}).items() if a is not None]
         node = ir.Node(
             domain, op_type, inputs, attributes=attrs, num_outputs=num_outputs, name=self.unique(f"{base}/{op_type}")
         )
@@ -160,3 +156,17 @@ class Builder:
         from recast import __version__
 
         return ir.Model(self.graph(), ir_version=IR_VERSION, producer_name="recast", producer_version=__version__)
+
+
+def _attribute(name: str, value: Any) -> ir.Attr:
+    """An attribute; the plain kinds go straight, since onnx-ir's general conversion tries protocol after protocol."""
+    kind = type(value)
+    if kind is int or kind is bool:
+        return ir.AttrInt64(name, int(value))
+    if kind is float:
+        return ir.AttrFloat32(name, value)
+    if kind is str:
+        return ir.AttrString(name, value)
+    if kind is list and value and all(type(v) is int for v in value):
+        return ir.AttrInt64s(name, value)
+    return value if isinstance(value, ir.Attr) else ir.convenience.convert_attribute(name, value)

@@ -42,6 +42,8 @@ def infer_node(node: ir.Node) -> None:
     Raises:
         BadShape: the inputs contradict the operator.
     """
+    if _quick(node):
+        return
     schema = _schema(node.op_type, node.domain)
     if schema is None or any(
         a.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS) for a in node.attributes.values()
@@ -77,6 +79,58 @@ def infer_node(node: ir.Node) -> None:
         inferred = result.get(f"o{index}")
         if inferred is not None and inferred.HasField("tensor_type"):
             set_type(value, inferred)
+
+
+_SAME_SHAPE = frozenset(
+    [
+        "Relu",
+        "LeakyRelu",
+        "Sigmoid",
+        "Tanh",
+        "Elu",
+        "Selu",
+        "Softplus",
+        "Softsign",
+        "Identity",
+        "Clip",
+        "Gelu",
+        "HardSigmoid",
+        "HardSwish",
+        "Mish",
+        "Neg",
+        "Exp",
+        "Sqrt",
+        "Abs",
+        "Softmax",
+        "LogSoftmax",
+        "BatchNormalization",
+        "Dropout",
+    ]
+)
+
+
+def _quick(node: ir.Node) -> bool:
+    """The commonest operators without protobuf: output like the first input, or its axes permuted."""
+    x = node.inputs[0] if node.inputs else None
+    if x is None or x.shape is None or x.dtype is None or len(node.outputs) != 1 or node.domain:
+        return False
+    if node.op_type == "Transpose" and "perm" in node.attributes:
+        perm = list(node.attributes["perm"].value)
+        if sorted(perm) != list(range(len(x.shape))):
+            return False
+        node.outputs[0].shape = ir.Shape([x.shape[axis] for axis in perm])
+    elif node.op_type in _SAME_SHAPE:
+        if node.op_type in ("Softmax", "LogSoftmax", "BatchNormalization") and len(x.shape) < 2:
+            return False
+        if node.op_type == "BatchNormalization" and any(
+            v is None or v.shape is None or len(v.shape) != 1 or v.shape[0] != x.shape[1] for v in node.inputs[1:]
+        ):
+            return False
+        node.outputs[0].shape = ir.Shape(list(x.shape))
+    else:
+        return False
+    node.outputs[0].dtype = x.dtype
+    return True
 
 
 def set_type(value: ir.Value, proto: onnx.TypeProto) -> None:
