@@ -1,0 +1,164 @@
+"""The graph dialect → a ``.tflite`` file that runs in stock LiteRT: builtins only, nothing recomputed."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import onnx_ir as ir
+
+from recast.errors import UnsupportedOp
+from recast.formats._format import Artifact, WriteOptions
+from recast.formats.tflite import schema
+from recast.formats.tflite.flat_write import Blob, write_model
+from recast.formats.tflite.write_runtime import minimum_runtime
+from recast.formats.tflite.writing import IMAGE, Refused, handlers
+from recast.formats.tflite.writing.emitter import Emitter, Operator, Tensor, quant_of_value
+from recast.graph import view
+
+_SHOWN = 20  # problems listed in one error
+
+
+def write(model: ir.Model, path: Path, options: WriteOptions) -> Artifact:
+    """Write a graph that has been through the format's passes.
+
+    Raises:
+        UnsupportedOp: what TFLite cannot express, all of it in one error.
+    """
+    emitter, inputs, outputs = emit(model.graph)
+    write_model(path, _assemble(model.graph, emitter, inputs, outputs))
+    return Artifact((path,), tuple(emitter.findings))
+
+
+def emit(graph: ir.Graph) -> tuple[Emitter, list[int], list[int]]:
+    """All operators of a graph as builtins; its inputs and outputs as tensor numbers.
+
+    Raises:
+        UnsupportedOp: what TFLite cannot express.
+    """
+    emitter = Emitter()
+    problems: list[tuple[str, str, str]] = []
+    inputs, outputs = [], []
+    for value in graph.inputs:
+        try:
+            inputs.append(emitter.put(value, quant_of_value(value)))
+        except Refused as reason:
+            problems.append((value.name or "", "input", str(reason)))
+    known = handlers()
+    for node in graph:
+        if node in emitter.done:
+            continue
+        handler = known.get((node.domain, node.op_type))
+        try:
+            if handler is None:
+                raise Refused(_unknown(node))
+            handler(emitter, node)
+        except Refused as reason:
+            problems.append((view.layer_of(node), _origin(node), str(reason)))
+    if not problems:
+        for value in graph.outputs:
+            try:
+                outputs.append(emitter.take(value))
+            except Refused as reason:
+                problems.append((value.name or "", "output", str(reason)))
+    if problems:
+        raise _refusal(problems)
+    return emitter, inputs, outputs
+
+
+def _unknown(node: ir.Node) -> str:
+    if not node.domain and (IMAGE, node.op_type) in handlers():
+        return "it is channels-first; run the 'layout' pass first"
+    return "TFLite has no such builtin and Recast no decomposition"
+
+
+def _origin(node: ir.Node) -> str:
+    return node.op_type if not node.domain else f"{node.op_type} (channels-last)"
+
+
+def _refusal(problems: Sequence[tuple[str, str, str]]) -> UnsupportedOp:
+    seen = list(dict.fromkeys(problems))
+    count = len(seen)
+    where = "; ".join(f"{layer}: {op}: {why}" for layer, op, why in seen[:_SHOWN])
+    more = f"; and {count - _SHOWN} more" if count > _SHOWN else ""
+    return UnsupportedOp(
+        f"{count} operator{'s' if count > 1 else ''} cannot be expressed in TFLite: "
+        + ", ".join(dict.fromkeys(op for _, op, _ in seen)),
+        where + more,
+        "change these layers, or choose another target",
+    )
+
+
+def _assemble(graph: ir.Graph, emitter: Emitter, inputs: list[int], outputs: list[int]) -> dict[str, Any]:
+    codes: dict[tuple[str, int], int] = {}
+    operators = [_operator(op, codes.setdefault((op.builtin, op.version), len(codes))) for op in emitter.operators]
+    runtime = minimum_runtime(codes).encode().ljust(16, b"\0")
+    blobs: list[Blob | None] = [*emitter.buffers.blobs, Blob(len(runtime), lambda: runtime)]
+    subgraph = {
+        "tensors": [_tensor(t) for t in emitter.tensors],
+        "inputs": inputs,
+        "outputs": outputs,
+        "operators": operators,
+        "name": graph.name or "main",
+    }
+    signature = {
+        "inputs": [{"name": v.name, "tensor_index": i} for v, i in zip(graph.inputs, inputs, strict=True)],
+        "outputs": [{"name": v.name, "tensor_index": i} for v, i in zip(graph.outputs, outputs, strict=True)],
+        "signature_key": "serving_default",
+    }
+    return {
+        "version": schema.VERSION,
+        "operator_codes": [_operator_code(name, number) for name, number in codes],
+        "subgraphs": [subgraph],
+        "description": "recast",
+        "buffers": blobs,
+        "metadata": [{"name": "min_runtime_version", "buffer": len(blobs) - 1}],
+        "signature_defs": [signature],
+    }
+
+
+def _operator_code(name: str, number: int) -> dict[str, Any]:
+    code = schema.number("BuiltinOperator", name)
+    return {
+        "deprecated_builtin_code": min(code, schema.PLACEHOLDER_CODE),
+        "builtin_code": code,
+        "version": number,
+    }
+
+
+def _operator(op: Operator, code: int) -> dict[str, Any]:
+    union = op.options and (
+        "builtin_options" if op.options[0] in schema.names("BuiltinOptions") else "builtin_options2"
+    )
+    return {
+        "opcode_index": code,
+        "inputs": op.inputs,
+        "outputs": op.outputs,
+        **({union: op.options} if union else {}),
+    }
+
+
+def _tensor(tensor: Tensor) -> dict[str, Any]:
+    dynamic = -1 in tensor.shape
+    made: dict[str, Any] = {
+        "shape": [1 if d < 0 else d for d in tensor.shape],
+        "type": schema.number("TensorType", tensor.type),
+        "buffer": tensor.buffer,
+        "name": tensor.name,
+        "has_rank": True,
+        "is_variable": tensor.variable,
+        "shape_signature": tensor.shape if dynamic else None,
+    }
+    if tensor.quant is not None:
+        made["quantization"] = {
+            "scale": _floats(tensor.quant.scale),
+            "zero_point": tensor.quant.zero,
+            "quantized_dimension": tensor.quant.axis,
+        }
+    return made
+
+
+def _floats(values: tuple[float, ...]) -> list[float]:
+    return list(struct.unpack(f"<{len(values)}f", struct.pack(f"<{len(values)}f", *values)))

@@ -1,0 +1,182 @@
+"""Operators on one, two or three tensors, element by element."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from recast.formats.tflite.schema import number
+from recast.formats.tflite.writing import Refused, writes
+from recast.formats.tflite.writing.constants import tensor_type
+from recast.formats.tflite.writing.emitter import Emitter
+from recast.formats.tflite.writing.pool import same_scale
+from recast.graph import view
+
+_BINARY = {
+    "Add": ("ADD", "AddOptions"),
+    "Sub": ("SUB", "SubOptions"),
+    "Mul": ("MUL", "MulOptions"),
+    "Div": ("DIV", "DivOptions"),
+}
+_PLAIN = {
+    "Pow": "POW",
+    "Equal": "EQUAL",
+    "Greater": "GREATER",
+    "GreaterOrEqual": "GREATER_EQUAL",
+    "Less": "LESS",
+    "LessOrEqual": "LESS_EQUAL",
+    "And": "LOGICAL_AND",
+    "Or": "LOGICAL_OR",
+    "BitwiseXor": "BITWISE_XOR",
+}
+_UNARY = {
+    "Abs": "ABS",
+    "Neg": "NEG",
+    "Ceil": "CEIL",
+    "Floor": "FLOOR",
+    "Round": "ROUND",
+    "Sqrt": "SQRT",
+    "Exp": "EXP",
+    "Log": "LOG",
+    "Sin": "SIN",
+    "Cos": "COS",
+    "Sign": "SIGN",
+    "Not": "LOGICAL_NOT",
+}
+
+
+@writes(*_BINARY)
+def arithmetic(w: Emitter, node: ir.Node) -> None:
+    """ADD, SUB, MUL, DIV with a fused activation."""
+    builtin, table = _BINARY[node.op_type]
+    if node.op_type == "Div" and node.outputs[0].dtype != ir.DataType.FLOAT:
+        if node.outputs[0].dtype == ir.DataType.INT32:
+            _integer_division(w, node)
+            return
+        raise Refused("integer division of this type")
+    quantised = node.op_type != "Div"
+    site = w.site(node, fuse=True, fits=lambda _, __: quantised)
+    w.op(builtin, site.inputs, [site.output], (table, site.options))
+
+
+def _integer_division(w: Emitter, node: ir.Node) -> None:
+    """LiteRT's DIV truncates integers towards zero, as ONNX does."""
+    w.op("DIV", [w.take(v) for v in node.inputs], [w.put(node.outputs[0])], ("DivOptions", {}))
+
+
+@writes(*_PLAIN)
+def plain(w: Emitter, node: ir.Node) -> None:
+    """Two inputs, no options."""
+    w.op(_PLAIN[node.op_type], [w.take(v) for v in node.inputs], [w.put(node.outputs[0])])
+
+
+@writes("Max", "Min")
+def extremum(w: Emitter, node: ir.Node) -> None:
+    """MAXIMUM or MINIMUM, folded over any number of inputs."""
+    builtin = "MAXIMUM" if node.op_type == "Max" else "MINIMUM"
+    _fold(w, node, builtin, ("MaximumMinimumOptions", {}))
+
+
+@writes("Sum")
+def sum_all(w: Emitter, node: ir.Node) -> None:
+    """ADD, folded over any number of inputs."""
+    _fold(w, node, "ADD", ("AddOptions", {}))
+
+
+@writes("Mean")
+def mean_all(w: Emitter, node: ir.Node) -> None:
+    """The mean of several tensors: their sum times a constant."""
+    taken = [w.take(v) for v in node.inputs]
+    out = w.put(node.outputs[0])
+    total = taken[0]
+    for other in taken[1:]:
+        total = w.then("ADD", [total, other], np.broadcast_shapes(_ones(w, total), _ones(w, other)))
+        w.tensors[total].shape = _merged(w.shape(total), w.shape(out))
+    w.op("MUL", [total, w.number(1 / len(taken))], [out], ("MulOptions", {}))
+
+
+def _ones(w: Emitter, index: int) -> tuple[int, ...]:
+    return tuple(1 if d < 0 else d for d in w.shape(index))
+
+
+def _merged(shape: tuple[int, ...], out: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(o if o < 0 else s for s, o in zip(shape, out[len(out) - len(shape) :], strict=True))
+
+
+def _fold(w: Emitter, node: ir.Node, builtin: str, options: tuple[str, dict[str, int]]) -> None:
+    if len(node.inputs) == 1:
+        w.alias(node.outputs[0], w.take(node.inputs[0]))
+        return
+    moves = builtin != "ADD"
+    site = w.site(node, fits=lambda a, b: len(a) == 2 and (not moves or same_scale(a, b)))
+    total, *others = site.inputs
+    for other in others[:-1]:
+        shape = _merged(np.broadcast_shapes(_ones(w, total), _ones(w, other)), w.shape(site.output))
+        total = w.then(builtin, [total, other], shape, options)
+    w.op(builtin, [total, others[-1]], [site.output], options)
+
+
+@writes(*_UNARY)
+def unary(w: Emitter, node: ir.Node) -> None:
+    """One input, no options. ROUND rounds halves to even, as ONNX does."""
+    w.op(_UNARY[node.op_type], [w.take(node.inputs[0])], [w.put(node.outputs[0])])
+
+
+@writes("Reciprocal")
+def reciprocal(w: Emitter, node: ir.Node) -> None:
+    """``1 / x``; ``1 / sqrt(x)`` is RSQRT only where the square root is used by nothing else."""
+    one = w.number(1.0)
+    w.op("DIV", [one, w.take(node.inputs[0])], [w.put(node.outputs[0])], ("DivOptions", {}))
+
+
+@writes("Tan")
+def tan(w: Emitter, node: ir.Node) -> None:
+    """``sin x / cos x``."""
+    x = w.take(node.inputs[0])
+    w.op("DIV", [w.then("SIN", [x]), w.then("COS", [x])], [w.put(node.outputs[0])], ("DivOptions", {}))
+
+
+@writes("Mod")
+def modulo(w: Emitter, node: ir.Node) -> None:
+    """``fmod=0`` takes the divisor's sign: FLOOR_MOD. ``fmod=1`` (the dividend's sign): ``a - b * trunc(a / b)`` is
+    not exact in floats and is refused."""
+    if view.attr(node, "fmod", 0):
+        raise Refused("Mod with fmod=1 has no exact form")
+    w.op("FLOOR_MOD", [w.take(v) for v in node.inputs], [w.put(node.outputs[0])])
+
+
+@writes("Xor")
+def exclusive_or(w: Emitter, node: ir.Node) -> None:
+    """Booleans differ."""
+    w.op("NOT_EQUAL", [w.take(v) for v in node.inputs], [w.put(node.outputs[0])])
+
+
+@writes("Where")
+def where(w: Emitter, node: ir.Node) -> None:
+    """SELECT_V2 broadcasts all three inputs."""
+    w.op("SELECT_V2", [w.take(v) for v in node.inputs], [w.put(node.outputs[0])], ("SelectV2Options", {}))
+
+
+@writes("Cast")
+def cast(w: Emitter, node: ir.Node) -> None:
+    """CAST; half-precision constants are kept and dequantised when loading."""
+    source, result = node.inputs[0], node.outputs[0]
+    assert source is not None
+    before, after = tensor_type(source.dtype), tensor_type(result.dtype)
+    if before == after:
+        w.alias(result, w.take(source))
+        return
+    if view.is_const(source) and (before, after) == ("FLOAT16", "FLOAT32"):
+        w.later(result, lambda: _half(w, source, result))
+        return
+    if before.startswith("FLOAT") and after in ("UINT8", "INT8", "INT16", "UINT16", "UINT32", "UINT64"):
+        raise Refused(f"casting {before} to {after}: out-of-range values differ between runtimes")
+    options = {"in_data_type": number("TensorType", before), "out_data_type": number("TensorType", after)}
+    if after == "BOOL" and before != "FLOAT32" and before not in ("INT32", "INT64", "UINT8"):
+        raise Refused(f"casting {before} to BOOL")
+    w.op("CAST", [w.take(source)], [w.put(result)], ("CastOptions", options))
+
+
+def _half(w: Emitter, source: ir.Value, result: ir.Value) -> int:
+    index = w.weight(w.weight_of(source), source.name or "")
+    return w.then("DEQUANTIZE", [index], None, ("DequantizeOptions", {}), "FLOAT32")

@@ -1,0 +1,362 @@
+"""The TFLite graph while it is made: tensors, operators, and what each graph value became."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from recast.formats.tflite.write_versions import version
+from recast.formats.tflite.writing import Refused
+from recast.formats.tflite.writing.constants import Buffers, Quant, Weight, tensor_type, weight_of
+from recast.graph import view
+from recast.graph.finding import Finding
+
+RELUS = {(0.0, 6.0): "RELU6", (-1.0, 1.0): "RELU_N1_TO_1", (0.0, None): "RELU"}
+INTEGERS = (ir.DataType.INT8, ir.DataType.UINT8, ir.DataType.INT16)
+
+Dims = tuple[int, ...]  # -1: not known before run time
+
+
+@dataclass
+class Tensor:
+    """One tensor of the file; -1 in ``shape`` is a dimension that changes at run time."""
+
+    name: str
+    type: str
+    shape: Dims
+    buffer: int = 0
+    quant: Quant | None = None
+    variable: bool = False
+
+
+@dataclass
+class Operator:
+    """One builtin: tensor numbers (-1: left out) and its options table."""
+
+    builtin: str
+    version: int
+    inputs: list[int]
+    outputs: list[int]
+    options: tuple[str, dict[str, Any]] | None
+
+
+@dataclass
+class Site:
+    """Where an operator reads and writes: integer tensors when it is quantised, else float ones."""
+
+    inputs: list[int]
+    output: int
+    activation: str
+    quantised: bool
+    options: dict[str, Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.options = {"fused_activation_function": activation_number(self.activation)}
+
+
+def activation_number(name: str) -> int:
+    """The number of a fused activation."""
+    return ("NONE", "RELU", "RELU_N1_TO_1", "RELU6", "TANH", "SIGN_BIT").index(name)
+
+
+def dims_of(value: ir.Value) -> Dims:
+    """A value's shape with -1 for every dimension that is not a number.
+
+    Raises:
+        Refused: the rank is not known.
+    """
+    if value.shape is None:
+        raise Refused(f"the shape of '{value.name}' is not known")
+    return tuple(d if isinstance(d, int) else -1 for d in value.shape)
+
+
+class Emitter:
+    """Collects the tensors and operators of one sub-graph."""
+
+    def __init__(self) -> None:
+        self.tensors: list[Tensor] = []
+        self.operators: list[Operator] = []
+        self.buffers = Buffers()
+        self.findings: list[Finding] = []
+        self.done: set[ir.Node] = set()
+        self._of: dict[ir.Value, int] = {}
+        self._lazy: dict[ir.Value, Callable[[], int]] = {}
+        self._integer: dict[ir.Value, int] = {}
+        self._shared: dict[tuple[Any, ...], int] = {}
+
+    # -- tensors ---------------------------------------------------------------------------------
+
+    def tensor(self, name: str, type_name: str, shape: Sequence[int], quant: Quant | None = None) -> int:
+        """A new tensor that some operator writes."""
+        self.tensors.append(Tensor(name, type_name, tuple(shape), quant=quant))
+        return len(self.tensors) - 1
+
+    def temp(self, like: int, shape: Sequence[int] | None = None, type_name: str | None = None) -> int:
+        """A new tensor of another one's type and quantisation."""
+        model = self.tensors[like]
+        kept = model.quant if type_name is None else None
+        return self.tensor(
+            f"{model.name}/{len(self.tensors)}",
+            type_name or model.type,
+            model.shape if shape is None else shape,
+            kept,
+        )
+
+    def weight(self, weight: Weight, name: str = "") -> int:
+        """A constant tensor."""
+        buffer = self.buffers.add(weight)
+        key = (buffer, weight.type, weight.shape, weight.quant)
+        if key not in self._shared:
+            index = self.tensor(name or f"const/{len(self.tensors)}", weight.type, weight.shape, weight.quant)
+            self.tensors[index].buffer = buffer
+            self._shared[key] = index
+        return self._shared[key]
+
+    def constant(self, array: np.ndarray, name: str = "", quant: Quant | None = None) -> int:
+        """A constant tensor of an array."""
+        return self.weight(weight_of(array, quant), name)
+
+    def number(self, value: float) -> int:
+        """A float scalar."""
+        return self.constant(np.array(value, np.float32))
+
+    def ints(self, values: Any) -> int:
+        """An int32 constant: shapes, axes, paddings."""
+        return self.constant(np.asarray(values, np.int32))
+
+    def shape(self, index: int) -> Dims:
+        """A tensor's shape."""
+        return self.tensors[index].shape
+
+    # -- values ----------------------------------------------------------------------------------
+
+    def take(self, value: ir.Value | None) -> int:
+        """The tensor of a value, made now if it only exists in another form (constant, integer)."""
+        if value is None:
+            return -1
+        if value in self._of:
+            return self._of[value]
+        if value in self._lazy:
+            self._of[value] = self._lazy.pop(value)()
+        elif value in self._integer:
+            source = self._integer[value]
+            self.op("DEQUANTIZE", [source], [self.put(value)], ("DequantizeOptions", {}))
+        elif value.const_value is not None:
+            self._of[value] = self.weight(self.weight_of(value), value.name or "")
+        else:
+            return self.put(value)
+        return self._of[value]
+
+    def put(self, value: ir.Value, quant: Quant | None = None) -> int:
+        """The tensor that is to hold a value (with its quantisation, if it is an integer one)."""
+        if value not in self._of:
+            self._of[value] = self.tensor(value.name or "", tensor_type(value.dtype), dims_of(value), quant)
+        return self._of[value]
+
+    def alias(self, value: ir.Value, index: int) -> None:
+        """Let a value be a tensor that exists."""
+        self._of[value] = index
+
+    def later(self, value: ir.Value, make: Callable[[], int]) -> None:
+        """Make a value's tensor only if somebody asks for it."""
+        self._lazy[value] = make
+
+    def held(self, value: ir.Value) -> bool:
+        """Whether a value already has a tensor of its own."""
+        return value in self._of
+
+    def weight_of(self, value: ir.Value) -> Weight:
+        """A constant value as a weight in the source's layout.
+
+        Raises:
+            Refused: it is not a constant.
+        """
+        tensor = ir.convenience.get_const_tensor(value)
+        if tensor is None:
+            raise Refused(f"'{value.name}' must be a constant")
+        shape = tuple(int(d) for d in tensor.shape.numpy())
+        return Weight(tensor, tensor_type(tensor.dtype), shape)
+
+    # -- quantisation ----------------------------------------------------------------------------
+
+    def set_integer(self, value: ir.Value, index: int) -> None:
+        """Say which integer tensor stands for a float value."""
+        self._integer[value] = index
+
+    def integer(self, value: ir.Value | None) -> int | None:
+        """The per-tensor quantised tensor that stands for a float value, if there is one."""
+        index = self._integer.get(value) if value is not None else None
+        if index is None:
+            return None
+        quant = self.tensors[index].quant
+        return index if quant is not None and quant.per_tensor else None
+
+    def quant(self, index: int) -> Quant:
+        """The quantisation of an integer tensor."""
+        found = self.tensors[index].quant
+        if found is None:
+            raise Refused(f"tensor '{self.tensors[index].name}' is not quantised")
+        return found
+
+    def quantised_result(self, value: ir.Value) -> tuple[ir.Node, ir.Value, Quant] | None:
+        """The QuantizeLinear that alone uses a value, its result and parameters."""
+        node = view.sole_consumer(value)
+        if node is None or node.op_type != "QuantizeLinear" or node.domain or node.inputs[0] is not value:
+            return None
+        out = node.outputs[0]
+        quant = quant_of(node)
+        if quant is None or not quant.per_tensor or out.dtype not in INTEGERS:
+            return None
+        return node, out, quant
+
+    # -- operators -------------------------------------------------------------------------------
+
+    def op(
+        self,
+        builtin: str,
+        inputs: Sequence[int],
+        outputs: Sequence[int],
+        options: tuple[str, dict[str, Any]] | None = None,
+    ) -> None:
+        """Append an operator.
+
+        Raises:
+            Refused: LiteRT's kernel does not take these types or ranks.
+        """
+        kept = list(inputs)
+        while kept and kept[-1] == -1:
+            kept.pop()
+        types = [self.tensors[i].type if i >= 0 else "" for i in kept]
+        shapes = [self.tensors[i].shape if i >= 0 else () for i in kept]
+        quants = [self.tensors[i].quant if i >= 0 else None for i in (*kept, *outputs)]
+        number = version(builtin, types, shapes, quants, options[1] if options else {})
+        self.operators.append(Operator(builtin, number, kept, list(outputs), options))
+
+    def then(
+        self,
+        builtin: str,
+        inputs: Sequence[int],
+        shape: Sequence[int] | None = None,
+        options: tuple[str, dict[str, Any]] | None = None,
+        type_name: str | None = None,
+    ) -> int:
+        """Append an operator with a new intermediate result like its first input; returns that."""
+        out = self.temp(inputs[0], shape, type_name)
+        self.op(builtin, inputs, [out], options)
+        return out
+
+    def reshape(self, index: int, shape: Sequence[int], out: int | None = None) -> int:
+        """RESHAPE to a shape with at most one unknown dimension.
+
+        Raises:
+            Refused: more than one dimension is only known at run time.
+        """
+        dims = tuple(shape)
+        if sum(d < 0 for d in dims) > 1:
+            raise Refused(f"a reshape to {list(dims)}: more than one dimension is only known at run time")
+        result = self.temp(index, dims) if out is None else out
+        self.op("RESHAPE", [index, self.ints(dims)], [result], ("ReshapeOptions", {"new_shape": dims}))
+        return result
+
+    def transpose(self, index: int, perm: Sequence[int]) -> int:
+        """TRANSPOSE into a new tensor."""
+        shape = [self.shape(index)[p] for p in perm]
+        return self.then("TRANSPOSE", [index, self.ints(list(perm))], shape, ("TransposeOptions", {}))
+
+    def fuse_activation(self, value: ir.Value) -> tuple[str, ir.Value, ir.Node | None]:
+        """The activation that alone uses a value and can be fused: its name, its result and its node."""
+        node = view.sole_consumer(value)
+        if node is None or node.domain or value.dtype != ir.DataType.FLOAT:
+            return "NONE", value, None
+        name = relu_name(node)
+        return (name, node.outputs[0], node) if name else ("NONE", value, None)
+
+    def site(
+        self,
+        node: ir.Node,
+        inputs: Sequence[ir.Value | None] | None = None,
+        fuse: bool = False,
+        fits: Callable[[list[Quant], Quant], bool] | None = None,
+        result: ir.Value | None = None,
+    ) -> Site:
+        """Decide how an operator with one result runs: on integers (all inputs dequantised, the result quantised,
+        and ``fits`` agrees with the scales) or on floats.
+
+        Args:
+            node: the operator.
+            inputs: its data inputs (default: all).
+            fuse: whether a following activation may be fused.
+            fits: what the integer kernel demands of the scales.
+            result: the value to write, if a later node was taken in.
+        """
+        data = [v for v in (node.inputs if inputs is None else inputs) if v is not None]
+        result = node.outputs[0] if result is None else result
+        activation, result, follower = self.fuse_activation(result) if fuse else ("NONE", result, None)
+        integers = [self.integer(v) for v in data]
+        found = self.quantised_result(result) if all(i is not None for i in integers) else None
+        known = [i for i in integers if i is not None]
+        if (
+            found is not None
+            and len({self.tensors[i].type for i in known} | {tensor_type(found[1].dtype)}) == 1
+            and (fits is None or fits([self.quant(i) for i in known], found[2]))
+        ):
+            self.done.update(n for n in (follower, found[0]) if n is not None)
+            return Site(known, self.put(found[1], found[2]), activation, True)
+        taken = [self.take(v) for v in data]
+        if follower is not None:
+            self.done.add(follower)
+        return Site(taken, self.put(result), activation, False)
+
+
+def relu_name(node: ir.Node) -> str | None:
+    """The fusable activation that a node is, if it is one."""
+    if node.op_type == "Relu":
+        return "RELU"
+    if node.op_type != "Clip":
+        return None
+    bounds = []
+    for index in (1, 2):
+        given = node.inputs[index] if len(node.inputs) > index else None
+        array = view.const(given)
+        if given is not None and array is None:
+            return None
+        bounds.append(None if array is None else float(array.reshape(-1)[0]))
+    return RELUS.get((bounds[0], bounds[1])) if bounds[0] is not None else None
+
+
+def quant_of_value(value: ir.Value) -> Quant | None:
+    """The quantisation of an integer value, from the node that made it or those that use it.
+
+    Raises:
+        Refused: two of them contradict each other.
+    """
+    if value.dtype not in INTEGERS and value.dtype != ir.DataType.INT4:
+        return None
+    producer = value.producer()
+    nodes = [producer] if producer is not None and producer.op_type == "QuantizeLinear" else []
+    nodes += [n for n in value.consumers() if n.op_type == "DequantizeLinear" and n.inputs[0] is value]
+    found = {quant_of(n) for n in nodes}
+    if len(found) > 1:
+        raise Refused(f"'{value.name}' is read with two different scales")
+    return next(iter(found), None)
+
+
+def quant_of(node: ir.Node) -> Quant | None:
+    """The parameters of a QuantizeLinear or DequantizeLinear, None where they are not constant or blocked."""
+    scale = view.const(node.inputs[1])
+    if scale is None or scale.ndim > 1 or view.attr(node, "block_size", 0):
+        return None
+    zero_value = node.inputs[2] if len(node.inputs) > 2 else None
+    zero = view.const(zero_value)
+    if zero_value is not None and zero is None:
+        return None
+    scales = tuple(float(s) for s in scale.reshape(-1))
+    zeros = (0,) * len(scales) if zero is None else tuple(int(z) for z in zero.reshape(-1))
+    rank = view.rank(node.inputs[0]) if node.inputs[0] is not None else None
+    axis = int(view.attr(node, "axis", 1))
+    axis = axis + (rank or 0) if axis < 0 else axis
+    return Quant(scales, zeros, 0 if len(scales) == 1 else axis)

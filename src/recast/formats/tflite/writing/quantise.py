@@ -1,0 +1,55 @@
+"""QuantizeLinear and DequantizeLinear: mostly they become parameters of tensors, not operators."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from recast.formats.tflite.writing import Refused, writes
+from recast.formats.tflite.writing.emitter import INTEGERS, Emitter, quant_of
+from recast.formats.tflite.writing.weights import as_float, constant_operand
+from recast.graph import view
+
+
+@writes("DequantizeLinear")
+def dequantize(w: Emitter, node: ir.Node) -> None:
+    """Let the integer tensor stand for the float value; DEQUANTIZE appears only where floats are needed."""
+    source, result = node.inputs[0], node.outputs[0]
+    assert source is not None
+    quant = quant_of(node)
+    if result.dtype != ir.DataType.FLOAT:
+        raise Refused(f"dequantising to {result.dtype.name if result.dtype else '?'}")
+    if view.is_const(source):
+        held = constant_operand(w, result)
+        if held is None or quant is None:
+            raise Refused("weights quantised in blocks, or with scales computed at run time")
+        if source.dtype == ir.DataType.INT32:
+            w.later(result, lambda: w.constant(as_float(held), result.name or ""))
+            return
+        w.set_integer(result, w.weight(held, source.name or ""))
+        return
+    if quant is None or source.dtype not in INTEGERS:
+        raise Refused("dequantising with scales that are not constant, or of this integer type")
+    index = w.take(source)
+    tensor = w.tensors[index]
+    if tensor.quant is None:
+        tensor.quant = quant
+    elif tensor.quant != quant:
+        raise Refused(f"'{source.name}' is read with two different scales")
+    w.set_integer(result, index)
+
+
+@writes("QuantizeLinear")
+def quantize(w: Emitter, node: ir.Node) -> None:
+    """QUANTIZE from floats, or between scales; nothing where the integers are already those."""
+    source, result = node.inputs[0], node.outputs[0]
+    assert source is not None
+    quant = quant_of(node)
+    if quant is None or not quant.per_tensor or result.dtype not in INTEGERS:
+        raise Refused("quantising with scales that are not constant, per channel, or to this integer type")
+    index = w.integer(source)
+    if index is not None and w.quant(index) == quant and not result.is_graph_output():
+        w.alias(result, index)
+        return
+    if index is None:
+        index = w.take(source)
+    w.op("QUANTIZE", [index], [w.put(result, quant)], ("QuantizeOptions", {}))
