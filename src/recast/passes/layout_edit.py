@@ -2,63 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
-
 import numpy as np
 import onnx_ir as ir
 
-from recast.errors import InternalError
-from recast.graph.infer import constant
 from recast.graph.view import attr, const, is_const
 from recast.ops import fact
+from recast.passes._editor import Editor, tensor_of
 from recast.passes.layout_dense import Fold
 from recast.passes.layout_rules import Axes, Letters, Perm, axes_input, axis_of, inverse
 
-_LAZY_BYTES = 1 << 20  # larger permuted weights are computed when they are written
 
-
-class Constants:
-    """New names and initializers of one graph; equal requests share one initializer."""
-
-    def __init__(self, graph: ir.Graph) -> None:
-        self.graph = graph
-        self._names: set[str | None] | None = None
-        self._made: dict[Any, ir.Value] = {}
-        self._touched: list[ir.Value] = []
-
-    def unique(self, wanted: str) -> str:
-        """``wanted``, numbered if a node or value has that name."""
-        if self._names is None:
-            self._names = {v.name for v in self.graph.inputs} | set(self.graph.initializers)
-            for node in self.graph.all_nodes():
-                self._names.add(node.name)
-                self._names.update(v.name for v in node.outputs)
-        name, count = wanted, 0
-        while name in self._names:
-            count += 1
-            name = f"{wanted}_{count}"
-        self._names.add(name)
-        return name
-
-    def const(self, data: Any, name: str) -> ir.Value:
-        """A small constant; int64 unless it is an array."""
-        array = data if isinstance(data, np.ndarray) else np.asarray(data, np.int64)
-        key = (array.dtype.name, array.shape, array.tobytes())
-        if key not in self._made:
-            self._made[key] = self._add(constant(array, self.unique(name)))
-        return self._made[key]
+class Constants(Editor):
+    """An editor that also brings constants to new orders of axes."""
 
     def transposed(self, value: ir.Value, perm: Perm) -> ir.Value:
         """A constant with its axes permuted."""
         tensor = tensor_of(value)
         shape = [tensor.shape.numpy()[p] for p in perm]
-        return self._derived(value, ("T", perm), shape, lambda a: np.ascontiguousarray(a.transpose(perm)))
+        return self.derived(value, ("T", perm), shape, lambda a: np.ascontiguousarray(a.transpose(perm)))
 
     def taken(self, value: ir.Value, fold: Fold, axis: int) -> ir.Value:
         """A constant with the entries along one axis in the fold's order."""
         shape = tensor_of(value).shape.numpy()
-        return self._derived(value, ("rows", fold.perm, fold.dims, axis), shape, lambda a: a.take(fold.rows(), axis))
+        return self.derived(value, ("rows", fold.perm, fold.dims, axis), shape, lambda a: a.take(fold.rows(), axis))
 
     def aligned(self, value: ir.Value, rule: Axes, slot: int, order: Letters, before: ir.Node) -> ir.Value:
         """A broadcast operand of lower rank, brought to the axes of the new order."""
@@ -68,7 +34,7 @@ class Constants:
             shape = [old[i] for i in order]
             if all(d == 1 for d in shape):
                 return value
-            return self._derived(
+            return self.derived(
                 value, ("aligned", order), shape, lambda a: np.ascontiguousarray(a.reshape(old).transpose(order))
             )
         gaps = rule.gaps(slot, order) or ()
@@ -86,7 +52,7 @@ class Constants:
     def vector(self, value: ir.Value, picks: Perm, before: ir.Node) -> ir.Value:
         """``value[picks]`` of a vector with one entry (or more) per axis; a Gather where it is not constant."""
         if is_const(value):
-            return self._derived(value, ("vector", picks), [len(picks)], lambda a: a[list(picks)])
+            return self.derived(value, ("vector", picks), [len(picks)], lambda a: a[list(picks)])
         node = ir.node("Gather", [value, self.const(list(picks), "order")], {"axis": 0})
         node.name = self.unique(f"{value.name}/Gather")
         node.metadata_props.update(before.metadata_props)
@@ -94,53 +60,6 @@ class Constants:
         made.name, made.type, made.shape = self.unique(f"{value.name}_ordered"), value.type, value.shape
         self.graph.insert_before(before, node)
         return made
-
-    def drop_unused(self) -> None:
-        """Remove the originals that nobody uses any more."""
-        for value in self._touched:
-            if (
-                value.name is not None
-                and not value.uses()
-                and not value.is_graph_output()
-                and not value.is_graph_input()
-            ):
-                self.graph.initializers.pop(value.name, None)
-
-    def _add(self, tensor: ir.TensorProtocol) -> ir.Value:
-        value = ir.Value(
-            name=tensor.name, shape=ir.Shape(tensor.shape.numpy()), type=ir.TensorType(tensor.dtype), const_value=tensor
-        )
-        self.graph.initializers.add(value)
-        return value
-
-    def _derived(
-        self, value: ir.Value, key: Any, shape: Sequence[int], change: Callable[[np.ndarray], np.ndarray]
-    ) -> ir.Value:
-        if (value, key) in self._made:
-            return self._made[value, key]
-        tensor = tensor_of(value)
-        name = self.unique(f"{value.name}_{key[0]}")
-        made: ir.TensorProtocol
-        if tensor.nbytes > _LAZY_BYTES:
-            made = ir.LazyTensor(
-                lambda: ir.Tensor(change(tensor.numpy()), dtype=tensor.dtype, name=name),
-                dtype=tensor.dtype,
-                shape=ir.Shape(shape),
-                name=name,
-            )
-        else:
-            made = ir.Tensor(change(tensor.numpy()), dtype=tensor.dtype, name=name)
-        self._made[value, key] = self._add(made)
-        self._touched.append(value)
-        return self._made[value, key]
-
-
-def tensor_of(value: ir.Value) -> ir.TensorProtocol:
-    """The tensor of a constant value."""
-    tensor = ir.convenience.get_const_tensor(value)
-    if tensor is None:
-        raise InternalError(f"{value.name} is not constant", "recast/passes")
-    return tensor
 
 
 def edit(node: ir.Node, rule: Axes, order: Letters, constants: Constants) -> None:
