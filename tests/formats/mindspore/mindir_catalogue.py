@@ -13,10 +13,15 @@ from recast.graph.build import Builder
 F, I32, I64, B = ir.DataType.FLOAT, ir.DataType.INT32, ir.DataType.INT64, ir.DataType.BOOL
 Case = Callable[[Builder, np.random.Generator], Any]
 CASES: dict[str, Case] = {}
+# MindSpore's CPU kernel of tanh is a rational approximation: up to 9e-5 off where |x| is about 5
+TOLERANCE = {"Tanh-plain": 1.5e-4}
 
 
 def one(op: str, shapes: list[Any], attributes: dict[str, Any] | None = None, dtype: Any = F, num: int = 1) -> Case:
-    """A graph of one node. ``shapes``: tuples are inputs, arrays constants, ``("w", shape)`` random weights, None absent."""
+    """A graph of one node.
+
+    ``shapes``: tuples are inputs, arrays constants, ``("w", shape)`` random weights, None is absent.
+    """
 
     def build(b: Builder, rng: np.random.Generator) -> None:
         values: list[ir.Value | None] = []
@@ -31,6 +36,8 @@ def one(op: str, shapes: list[Any], attributes: dict[str, Any] | None = None, dt
                 values.append(b.input(f"x{i}", dtype, shape))
         with b.layer("block/layer", op):
             for i, y in enumerate(b.node(op, values, attributes, num)):
+                if y.shape is None and values[0] is not None:  # ONNX cannot tell: functions that keep the shape
+                    y.shape, y.dtype = values[0].shape, values[0].dtype
                 b.output(y, f"y{i}")
 
     return build
@@ -55,10 +62,42 @@ X3 = ("batch", 3, 11)
 X5 = ("batch", 3, 5, 7, 11)
 X2 = ("batch", 7)
 
-for (
-    unary
-) in """Relu Sigmoid Tanh Exp Abs Neg Floor Ceil Sign Sin Cos Tan Atan Sinh Cosh Asinh Erf Softplus Softsign Mish
-    HardSwish Round Identity Selu Elu Celu HardSigmoid Gelu LeakyRelu ThresholdedRelu Swish Reciprocal Dropout""".split():
+UNARY = (
+    "Relu",
+    "Sigmoid",
+    "Tanh",
+    "Exp",
+    "Abs",
+    "Neg",
+    "Floor",
+    "Ceil",
+    "Sign",
+    "Sin",
+    "Cos",
+    "Tan",
+    "Atan",
+    "Sinh",
+    "Cosh",
+    "Asinh",
+    "Erf",
+    "Softplus",
+    "Softsign",
+    "Mish",
+    "HardSwish",
+    "Round",
+    "Identity",
+    "Selu",
+    "Elu",
+    "Celu",
+    "HardSigmoid",
+    "Gelu",
+    "LeakyRelu",
+    "ThresholdedRelu",
+    "Swish",
+    "Reciprocal",
+    "Dropout",
+)
+for unary in UNARY:
     add(f"{unary}-plain", unary, [X4])
 add("Elu-alpha", "Elu", [X4], {"alpha": 0.3})
 add("Celu-alpha", "Celu", [X4], {"alpha": 0.3})
@@ -76,12 +115,12 @@ add("Clip-relu6", "Clip", [X4, f(0), f(6)])
 add("Clip-both", "Clip", [X4, f(-0.5), f(0.7)])
 add("Clip-low", "Clip", [X4, f(-0.5)])
 add("Clip-high", "Clip", [X4, None, f(0.5)])
-for binary in "Add Sub Mul Div Max Min Equal Greater Less GreaterOrEqual LessOrEqual".split():
+for binary in ("Add", "Sub", "Mul", "Div", "Max", "Min", "Equal", "Greater", "Less", "GreaterOrEqual", "LessOrEqual"):
     add(f"{binary}-inputs", binary, [X4, X4])
     add(f"{binary}-constant", binary, [X4, ("w", (11, 1))])
-for binary in "Add Sub Mul Div Max Min Mod Equal Less".split():
+for binary in ("Add", "Sub", "Mul", "Div", "Max", "Min", "Mod", "Equal", "Less"):
     add(f"{binary}-int32", binary, [X2, a(3, -2, 5, 1, -7, 2, 4, dtype=np.int32)], dtype=I32)
-for binary in "Add Sub Mul Div Mod".split():
+for binary in ("Add", "Sub", "Mul", "Div", "Mod"):
     add(f"{binary}-int64", binary, [X2, a(3, -2, 5, 1, -7, 2, 4)], dtype=I64)
 add("Mod-fmod", "Mod", [X4, ("w", (13,))], {"fmod": 1})
 add("Mod-fmodint", "Mod", [X2, a(3, -2, 5, 1, -7, 2, 4, dtype=np.int32)], {"fmod": 1}, dtype=I32)
@@ -90,12 +129,12 @@ add("Pow-cube", "Pow", [X4, f(3)])
 add("Sum-three", "Sum", [X4, X4, ("w", (13,))])
 add("Mean-three", "Mean", [X4, X4, ("w", (13,))])
 add("Max-three", "Max", [X4, X4, ("w", (13,))])
-for logical in "And Or Xor".split():
+for logical in ("And", "Or", "Xor"):
     add(f"{logical}-plain", logical, [X4, X4], dtype=B)
 add("Not-plain", "Not", [X4], dtype=B)
 add("IsNaN-plain", "IsNaN", [X4])
 add("IsInf-plain", "IsInf", [X4])
-for bits in "BitwiseAnd BitwiseOr BitwiseXor".split():
+for bits in ("BitwiseAnd", "BitwiseOr", "BitwiseXor"):
     add(f"{bits}-plain", bits, [X2, a(3, -2, 5, 1, -7, 2, 4, dtype=np.int32)], dtype=I32)
 for to in (I32, I64, B, ir.DataType.INT8, ir.DataType.FLOAT16, ir.DataType.DOUBLE):
     add(f"Cast-{to.name}", "Cast", [X4], {"to": int(to)})
@@ -176,7 +215,7 @@ add("MeanVarianceNormalization-plain", "MeanVarianceNormalization", [X4])
 for axis in (-1, 1):
     add(f"Softmax-axis{axis}", "Softmax", [X4], {"axis": axis})
     add(f"LogSoftmax-axis{axis}", "LogSoftmax", [X4], {"axis": axis})
-for name in "Mean Sum Max Min Prod SumSquare L1 L2 LogSumExp".split():
+for name in ("Mean", "Sum", "Max", "Min", "Prod", "SumSquare", "L1", "L2", "LogSumExp"):
     add(f"Reduce{name}-axes", f"Reduce{name}", [X4, a(1, -1)], {"keepdims": 0})
     add(f"Reduce{name}-keep", f"Reduce{name}", [X4, a(2)], {"keepdims": 1})
     add(f"Reduce{name}-all", f"Reduce{name}", [X4])
@@ -198,7 +237,7 @@ add("Slice-steps", "Slice", [X4, a(-1, 1), a(-100, 100), a(2, 3), a(-2, 3)])
 add("Slice-batch", "Slice", [X4, a(1), a(2**62), a(0)])
 add("Gather-axis1", "Gather", [X4, a([2, 0], [1, 1])], {"axis": 1})
 add("Gather-negative", "Gather", [X4, a(-1, 0)], {"axis": 2})
-add("Gather-scalar", "Gather", [X4, np.int64(-1).reshape(())], {"axis": 2})
+add("Gather-scalar", "Gather", [X4, np.asarray(-1)], {"axis": 2})
 add(
     "GatherElements-axis1",
     "GatherElements",
@@ -225,7 +264,7 @@ add("SpaceToDepth-plain", "SpaceToDepth", [("batch", 3, 6, 10)], {"blocksize": 2
 add("Shape-dynamic", "Shape", [X4])
 add("Shape-part", "Shape", [X4], {"start": 0, "end": 2})
 add("Trilu-upper", "Trilu", [("batch", 5, 7)])
-add("Trilu-lower", "Trilu", [("batch", 5, 7), np.int64(1).reshape(())], {"upper": 0})
+add("Trilu-lower", "Trilu", [("batch", 5, 7), np.asarray(1)], {"upper": 0})
 add("ArgMax-keep", "ArgMax", [X4], {"axis": 1})
 add("ArgMax-drop", "ArgMax", [X4], {"axis": -1, "keepdims": 0})
 add("ArgMin-keep", "ArgMin", [X4], {"axis": 2})
@@ -233,17 +272,17 @@ add("TopK-last", "TopK", [X4, a(3)], num=2)
 add("TopK-smallest", "TopK", [X4, a(2)], {"axis": 1, "largest": 0}, num=2)
 add("OneHot-plain", "OneHot", [("batch", 5), a(7), np.float32([-1, 2])], dtype=I64)
 add("OneHot-axis1", "OneHot", [("batch", 5), a(7), np.float32([0, 1])], {"axis": 1}, dtype=I64)
-add("CumSum-plain", "CumSum", [X4, np.int64(1).reshape(())])
-add("CumSum-flags", "CumSum", [X4, np.int64(2).reshape(())], {"exclusive": 1, "reverse": 1})
+add("CumSum-plain", "CumSum", [X4, np.asarray(1)])
+add("CumSum-flags", "CumSum", [X4, np.asarray(2)], {"exclusive": 1, "reverse": 1})
 
 # resizing
 for how in ("half_pixel", "align_corners", "asymmetric", "pytorch_half_pixel"):
     for mode in ("linear", "cubic"):
         options = {"mode": mode, "coordinate_transformation_mode": how}
-        add(f"Resize-{mode}-{how}", "Resize", [X4, None, None, a(2, 3, 17, 7)], options)
+        add(f"Resize-{mode}-{how}", "Resize", [X4, None, None, a(17, 7)], {**options, "axes": [2, 3]})
     for rule in ("floor", "round_prefer_floor", "ceil", "round_prefer_ceil"):
         options = {"mode": "nearest", "coordinate_transformation_mode": how, "nearest_mode": rule}
-        add(f"Resize-nearest-{how}-{rule}", "Resize", [X4, None, None, a(2, 3, 23, 6)], options)
+        add(f"Resize-nearest-{how}-{rule}", "Resize", [X4, None, None, a(23, 6)], {**options, "axes": [2, 3]})
 add("Resize-double", "Resize", [X4, None, np.float32([1, 1, 2, 2])],
     {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"})  # fmt: skip
 add("Resize-scales", "Resize", [X4, None, np.float32([1, 1, 1.7, 0.6])], {"mode": "linear"})
@@ -266,7 +305,7 @@ def _positive(op: str) -> Case:
 
 def _small(op: str) -> Case:
     def build(b: Builder, rng: np.random.Generator) -> None:
-        x = b.op("Mul", [b.op("Tanh", [b.input("x0", F, X4)]), b.const(0.9)])
+        x = b.op("Mul", [b.op("Sin", [b.input("x0", F, X4)]), b.const(0.9)])
         b.output(b.op(op, [x]), "y")
 
     return build
@@ -330,12 +369,13 @@ def feeds_of(model: ir.Model, rng: np.random.Generator, batch: int = 2) -> dict[
     feeds = {}
     for value in model.graph.inputs:
         shape = [d if isinstance(d, int) else batch for d in value.shape or ()]
-        assert value.dtype is not None and value.name
+        assert value.dtype is not None
+        assert value.name
         dtype = value.dtype.numpy()
         if dtype.kind == "f":
             feeds[value.name] = (rng.normal(size=shape) * 2).astype(dtype)
         else:
             feeds[value.name] = (
-                rng.integers(0, 2, shape).astype(bool) if dtype == bool else rng.integers(-9, 9, shape, dtype)
+                rng.integers(0, 2, shape).astype(bool) if dtype.kind == "b" else rng.integers(-9, 9, shape, dtype)
             )
     return feeds

@@ -28,7 +28,7 @@ _FUNCTIONS = {
     "Cos": "Cos",
     "Tan": "Tan",
     "Asin": "Asin",
-    "Acos": "Acos",
+    "Acos": "ACos",
     "Atan": "Atan",
     "Sinh": "Sinh",
     "Cosh": "Cosh",

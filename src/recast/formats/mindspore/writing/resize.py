@@ -101,7 +101,7 @@ def _changed(node: ir.Node, x: ir.Value, y: ir.Value) -> dict[int, tuple[int, in
     changed = {}
     for axis in range(rank):
         size, out = dims(x)[axis], dims(y)[axis]
-        if size == out and scales.get(axis, 1.0) == 1.0:
+        if scales.get(axis, 1.0) == 1.0 and (axis in scales or size == out or axis not in axes):
             continue
         if not isinstance(size, int) or not isinstance(out, int):
             raise Refusal("the sizes must be known")
