@@ -22,8 +22,8 @@ from recast.formats.keras.writing._network import Tensor, ordered, safe_name
 from recast.graph import view
 
 _CHANNELS_FIRST = frozenset(
-    "Conv ConvTranspose MaxPool AveragePool GlobalAveragePool GlobalMaxPool InstanceNormalization GroupNormalization "
-    "DepthToSpace SpaceToDepth LRN BatchNormalization".split()
+    {"Conv", "ConvTranspose", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "LRN"}
+    | {"InstanceNormalization", "GroupNormalization", "BatchNormalization", "DepthToSpace", "SpaceToDepth"}
 )
 _SHOWN = 12  # problems named in one message
 
@@ -70,7 +70,8 @@ def build(model: ir.Model) -> Context:
             handler = handlers.get(node.op_type)
             if handler is None or node.domain not in ("", CHANNELS_LAST):
                 raise Unfit("Keras has no such operator")
-            if node.domain == "" and node.op_type in _CHANNELS_FIRST and (view.rank(node.inputs[0]) or 0) > 2:
+            first = node.inputs[0] if node.inputs else None
+            if node.domain == "" and node.op_type in _CHANNELS_FIRST and first and (view.rank(first) or 0) > 2:
                 raise Unfit("it is channels-first: run the layout pass before writing")
             handler(context, node)
         except Poisoned:

@@ -49,9 +49,7 @@ def _legacy(layer: Layer) -> dict[str, Any]:
         config["sparse"] = False
         calls: list[Any] = []
     else:
-        calls = [
-            [[t.call.layer.name, t.call.index, t.index, {}] for t in _flat(call.args)] for call in layer.calls
-        ]
+        calls = [[[t.call.layer.name, t.call.index, t.index, {}] for t in _flat(call.args)] for call in layer.calls]
     return {"class_name": layer.class_name, "config": config, "name": layer.name, "inbound_nodes": calls}
 
 

@@ -37,17 +37,16 @@ def dequantize(node: ir.Node, x: np.ndarray, scale: np.ndarray, zero: np.ndarray
     if scale.size > 1:
         axis = view.attr(node, "axis", 1) % x.ndim
         block = view.attr(node, "block_size", 0)
-        scale, zero = (_spread(p, x, axis, block) for p in (scale, zero))
+        scale = _spread(scale, x, axis, block)
+        zero = None if zero is None else _spread(zero, x, axis, block)
     values = x.astype(np.int32 if x.dtype.kind in "iu" else np.float32).astype(scale.dtype)
     if zero is not None:
         values = (x.astype(np.int32) - zero.astype(np.int32)).astype(scale.dtype) if zero.any() else values
     return np.asarray(values * scale)
 
 
-def _spread(parameter: np.ndarray | None, x: np.ndarray, axis: int, block: int) -> np.ndarray | None:
+def _spread(parameter: np.ndarray, x: np.ndarray, axis: int, block: int) -> np.ndarray:
     """A scale or zero point with a shape that broadcasts against ``x``."""
-    if parameter is None:
-        return None
     if parameter.ndim == 1 and not block:
         return parameter.reshape([-1 if i == axis else 1 for i in range(x.ndim)])
     return np.repeat(parameter, block, axis=axis).take(np.arange(x.shape[axis]), axis=axis)
@@ -68,7 +67,9 @@ def _evaluate(node: ir.Node, arrays: list[np.ndarray | None]) -> np.ndarray:
     return data if node.op_type == "Identity" or shape is None else data.reshape(shape)
 
 
-_FOLLOWED = frozenset({"DequantizeLinear", "Transpose", "Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Flatten"})
+_FOLLOWED = frozenset(
+    {"DequantizeLinear", "Transpose", "Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Flatten"}
+)
 
 
 class Constants:
@@ -90,7 +91,7 @@ class Constants:
         if tensor is not None:
             held = tensor
             name = ir.DataType(tensor.dtype).numpy().name
-            return Const(tuple(int(d) for d in tensor.shape), name, lambda: held.numpy(), id(tensor))
+            return Const(tuple(tensor.shape.numpy()), name, lambda: held.numpy(), id(tensor))
         node = value.producer()
         shape = view.static_shape(value)
         if node is None or node.domain != "" or node.op_type not in _FOLLOWED or shape is None or value.dtype is None:

@@ -17,11 +17,13 @@ from recast.graph.finding import Finding
 INLINE_ELEMENTS = 64  # constants up to this size are arguments in config.json; larger ones are weights
 
 _WEIGHTED = frozenset(
-    "Conv ConvTranspose Gemm MatMul BatchNormalization LayerNormalization GroupNormalization InstanceNormalization "
-    "RMSNormalization LSTM GRU RNN PRelu Gather MaxPool AveragePool GlobalAveragePool GlobalMaxPool Resize Pad".split()
+    {"Conv", "ConvTranspose", "Gemm", "MatMul", "LSTM", "GRU", "RNN", "PRelu", "Gather", "Resize", "Pad"}
+    | {"BatchNormalization", "LayerNormalization", "GroupNormalization", "InstanceNormalization", "RMSNormalization"}
+    | {"MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"}
 )
 _MOVING = frozenset(
-    "Transpose Reshape Squeeze Unsqueeze Cast Shape Slice Identity QuantizeLinear DequantizeLinear Concat Expand".split()
+    {"Transpose", "Reshape", "Squeeze", "Unsqueeze", "Cast", "Shape", "Slice", "Identity", "Concat", "Expand"}
+    | {"QuantizeLinear", "DequantizeLinear"}
 )
 
 
@@ -152,6 +154,13 @@ class Context:
         shaped = self.raw_op("numpy.Reshape", f"{name}_shape", [flat], {"newshape": list(const.shape)})
         self._holders[const.key] = self.net.call(*shaped, [(const.shape, const.dtype)])[0]
         return self._holders[const.key]
+
+    def constant(self, array: np.ndarray, name: str, dtype: str) -> Any:
+        """A constant that a handler computed, as an argument of an operation."""
+        held = array.astype(ir.DataType[{"float32": "FLOAT", "float16": "FLOAT16"}.get(dtype, "FLOAT")].numpy())
+        if held.size <= INLINE_ELEMENTS:
+            return array_literal(held)
+        return self.hold(Const(held.shape, held.dtype.name, lambda: held, (name, held.tobytes())), name)
 
     def _zero_index(self) -> Tensor:
         if not self.net.inputs:

@@ -135,7 +135,8 @@ class Network:
 
     def input(self, name: str, shape: Shape, dtype: str) -> Tensor:
         """Add an input layer."""
-        layer = Layer("InputLayer", {"batch_shape": list(shape), "dtype": dtype}, self.reserve(name))
+        unique = self.reserve(name)
+        layer = Layer("InputLayer", {"batch_shape": list(shape), "dtype": dtype, "name": unique}, unique)
         self.layers.append(layer)
         call = Call(layer, 0, (), {})
         layer.calls.append(call)

@@ -54,7 +54,8 @@ def activation_name(ctx: Context, node: ir.Node) -> str | None:
         alpha, beta = view.attr(node, "alpha", 0.2), view.attr(node, "beta", 0.5)
         return "hard_sigmoid" if abs(alpha - 1 / 6) < 1e-6 and abs(beta - 0.5) < 1e-7 else None
     if kind == "Clip" and ctx.const(node.inputs[1] if len(node.inputs) > 1 else None) is not None:
-        return {(0.0, 6.0): "relu6", (0.0, None): "relu"}.get(bounds(ctx, node))
+        low, high = bounds(ctx, node)
+        return {6.0: "relu6", None: "relu"}.get(high) if low == 0.0 else None
     return None
 
 

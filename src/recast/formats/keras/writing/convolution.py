@@ -112,8 +112,9 @@ def conv_transpose(ctx: Context, node: ir.Node) -> None:
     dilations = tuple(view.attr(node, "dilations") or [1] * rank)
     load, kernel = w.load, w.shape[2:]
     if any(d > 1 for d in dilations):
-        load, kernel = (lambda: _spread(w.load(), dilations)), tuple(
-            (k - 1) * d + 1 for k, d in zip(w.shape[2:], dilations, strict=True)
+        load, kernel = (
+            (lambda: _spread(w.load(), dilations)),
+            tuple((k - 1) * d + 1 for k, d in zip(w.shape[2:], dilations, strict=True)),
         )
     same, cuts = _transposed_cuts(node, kernel, strides, x)
     config = {

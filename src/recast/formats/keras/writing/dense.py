@@ -81,8 +81,6 @@ def matmul(ctx: Context, node: ir.Node) -> None:
     first = ctx.const(node.inputs[0])
     out = node.outputs[0]
     if kernel is None or first is not None or len(kernel.shape) != 2 or not kernel.is_float:
-        if first is not None and len(first.shape) == 2 and first.is_float and kernel is None:
-            pass  # a constant on the left has no layer: it is held as a tensor below
         x, y = ctx.tensor(node.inputs[0]), ctx.tensor(node.inputs[1])
         ctx.bind(out, ctx.op(node, "numpy.Matmul", [x, y]))
         return
