@@ -1,8 +1,8 @@
 """Fold BatchNormalization into the weights of the layer before it; where there is none, make it Mul and Add.
 
 Given: BatchNormalization with constant statistics, channels-first or in the domain ``recast.channels_last``.
-Result: ``Conv``, ``ConvTranspose``, ``Gemm`` and ``MatMul (+ Add)`` whose only user is a BatchNormalization take it over
-    (scaled weights, new bias; computed in float64, rounded once); the others become ``Mul`` and ``Add``.
+Result: ``Conv``, ``ConvTranspose``, ``Gemm`` and ``MatMul (+ Add)`` whose only user is a BatchNormalization take it
+    over (scaled weights, new bias; computed in float64, rounded once); the others become ``Mul`` and ``Add``.
 Refuses when: the statistics are not constant, the node is in training mode, or its rank is unknown: it stays, and a
     finding says so.
 """
@@ -32,8 +32,9 @@ class Affine:
 
     def with_bias(self, bias: np.ndarray | None) -> np.ndarray:
         """The bias after fusing into a layer that had ``bias``."""
-        old = 0.0 if bias is None else bias.astype(np.float64)
-        return (old * self.scale + self.shift).astype(self.dtype.numpy())
+        old = np.zeros(1) if bias is None else bias.astype(np.float64)
+        fused: np.ndarray = (old * self.scale + self.shift).astype(self.dtype.numpy())
+        return fused
 
 
 def apply(model: ir.Model, options: PassOptions) -> list[Finding]:
@@ -106,7 +107,8 @@ def _conv_weight(node: ir.Node, affine: Affine) -> Change:
     def scaled(weight: np.ndarray) -> np.ndarray:
         blocks = weight.reshape(group, weight.shape[0] // group, *weight.shape[1:]).astype(np.float64)
         factor = affine.scale.reshape(group, 1, -1, *[1] * (weight.ndim - 2))
-        return (blocks * factor).reshape(weight.shape).astype(weight.dtype)
+        whole: np.ndarray = (blocks * factor).reshape(weight.shape).astype(weight.dtype)
+        return whole
 
     return scaled
 
