@@ -93,7 +93,7 @@ def prepare(model: ir.Model, target: Format, writing: Writing) -> tuple[Finding,
     if writing.dtype == "float16":
         names.append("to_float16")
     batch: int | str | None = int(writing.batch) if writing.batch.isdigit() else ("batch" if writing.batch else None)
-    options = passes.PassOptions(layout=target.layout, io_layout=writing.io_layout, batch=batch)
+    options = passes.PassOptions(target.layout, writing.io_layout, batch, target.rnn_batch_major, target.keep_functions)
     return tuple(passes.run(model, names, options))
 
 
@@ -187,7 +187,7 @@ def _prove(source: tuple[Format, Path, ir.Model], target: tuple[Format, Artifact
 
     reader, path, graph = source
     writer, artifact, written = target
-    first = check.Side(reader.name, _source_runner(reader, path), graph)
+    first = check.Side(reader.name, _source_runner(reader, path, recipe.reading), graph)
     try:
         try:
             runner = writer.open(artifact.files[0])
@@ -203,10 +203,10 @@ def _prove(source: tuple[Format, Path, ir.Model], target: tuple[Format, Artifact
             first.runner.close()
 
 
-def _source_runner(format_: Format, path: Path) -> Any:
+def _source_runner(format_: Format, path: Path, reading: Reading) -> Any:
     """The source's own runtime, or None (then the graph itself is the reference)."""
     try:
-        return format_.open(path)
+        return format_.open_source(path, ReadOptions(reading.inputs, reading.weights, reading.trust))
     except MissingDependency:
         return None
 

@@ -66,6 +66,8 @@ class Format(ABC):
     suffixes: ClassVar[tuple[str, ...]]
     layout: ClassVar[Layout] = "channels_first"
     passes: ClassVar[tuple[str, ...]] = ()  # names of modules in recast.passes, run in this order before write
+    rnn_batch_major: ClassVar[bool] = False  # recurrent operators take (batch, time, features)
+    keep_functions: ClassVar[frozenset[str]] = frozenset()  # ONNX function operators that the target has itself
     judge: ClassVar[tuple[str, str]] = ("", "")  # (import name of the runtime, extra that installs it)
     can_read: ClassVar[bool] = True
     can_write: ClassVar[bool] = True
