@@ -16,7 +16,7 @@ import numpy as np
 
 CIFAR_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 CIFAR_STD = np.array([0.229, 0.224, 0.225], np.float32)
-CIFAR_CLASSES = "airplane automobile bird cat deer dog frog horse ship truck".split()
+CIFAR_CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 
 
 @dataclass(frozen=True)
