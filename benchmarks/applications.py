@@ -1,0 +1,56 @@
+"""Every architecture of ``keras.applications``, made by stock Keras with random weights. Needs TensorFlow.
+
+``python applications.py NAME FOLDER`` writes ``NAME.keras`` and ``NAME.h5``: 7 classes, no softmax (it would hide
+differences), an input that is small and not square, and random statistics in every BatchNormalization.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+NAMES = [
+    "ConvNeXtTiny", "ConvNeXtSmall", "ConvNeXtBase", "ConvNeXtLarge", "ConvNeXtXLarge",
+    "DenseNet121", "DenseNet169", "DenseNet201",
+    "EfficientNetB0", "EfficientNetB1", "EfficientNetB2", "EfficientNetB3", "EfficientNetB4", "EfficientNetB5",
+    "EfficientNetB6", "EfficientNetB7",
+    "EfficientNetV2B0", "EfficientNetV2B1", "EfficientNetV2B2", "EfficientNetV2B3", "EfficientNetV2S",
+    "EfficientNetV2M", "EfficientNetV2L",
+    "InceptionResNetV2", "InceptionV3", "MobileNet", "MobileNetV2", "MobileNetV3Large", "MobileNetV3Small",
+    "NASNetLarge", "NASNetMobile", "ResNet101", "ResNet101V2", "ResNet152", "ResNet152V2", "ResNet50", "ResNet50V2",
+    "VGG16", "VGG19", "Xception",
+]  # fmt: skip
+FAMILIES = ["MobileNet", "MobileNetV2", "MobileNetV3Small", "EfficientNetB0", "EfficientNetV2B0", "DenseNet121",
+            "NASNetMobile", "ConvNeXtTiny"]  # fmt: skip
+SIZE = {"InceptionResNetV2": (79, 89), "InceptionV3": (79, 89), "Xception": (73, 83)}
+DEFAULT_SIZE = (37, 53)
+
+
+def make(name: str, folder: Path) -> None:
+    """Build one architecture and save it in both Keras formats."""
+    import keras
+    import numpy as np
+
+    keras.utils.set_random_seed(11)
+    rng = np.random.default_rng(11)
+    shape = (*SIZE.get(name, DEFAULT_SIZE), 3)
+    model = getattr(keras.applications, name)(
+        weights=None, input_shape=shape, classes=7, classifier_activation=None, include_top=True
+    )
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.BatchNormalization):
+            for weight in layer.weights:
+                if "variance" in weight.name or "gamma" in weight.name:
+                    weight.assign(rng.uniform(0.7, 1.4, weight.shape))
+                else:
+                    weight.assign(rng.normal(0, 0.1, weight.shape))
+    model.save(folder / f"{name}.keras")
+    model.save(folder / f"{name}.h5")
+
+
+if __name__ == "__main__":
+    make(sys.argv[1], Path(sys.argv[2]))
