@@ -69,9 +69,32 @@ class LayerCall:
         return len(self.dims(self.x))
 
     @property
-    def mask(self) -> ir.Value | str | None:
-        """Mask of the first tensor: bool (batch, time); a text says why it is not usable."""
-        return self.reading.masks.get(self.x)
+    def masked(self) -> bool:
+        """Whether the first tensor has a mask."""
+        return self.x in self.reading.masks
+
+    def mask(self) -> ir.Value:
+        """Mask of the first tensor: bool (batch, time).
+
+        Raises:
+            UnsupportedOp: it went through a layer that changes masks in ways not followed here.
+        """
+        made = self.reading.masks[self.x]
+        if isinstance(made, str):
+            raise self.refuse(f"it works under a mask that cannot be followed ({made})", "build it without the mask")
+        return made()
+
+    def refuse_mask(self) -> None:
+        """Refuse a mask on any input.
+
+        Raises:
+            UnsupportedOp: there is one.
+        """
+        if any(isinstance(v, ir.Value) and v in self.reading.masks for v in flatten([self.args, self.kwargs])):
+            raise self.refuse(
+                "it works under a mask (mask_zero or Masking), which ONNX operators cannot express exactly",
+                "build the model without the mask, or pad so that the mask is not needed",
+            )
 
     def get(self, key: str, default: Any = None) -> Any:
         """A config entry; None counts as absent."""
@@ -173,6 +196,19 @@ class LayerCall:
             name=name,
         )
         return self.b.weight(name, lazy)
+
+    def filled(self, role: str, shape: Sequence[int], value: float) -> ir.Value:
+        """The weight ``role``, or where the layer has none, a constant in its place."""
+        if self.has(role):
+            return self.param(role, shape)
+        return self.made(role, np.full(tuple(shape), value, np.float32))
+
+    def made(self, key: str, array: np.ndarray) -> ir.Value:
+        """An initializer worked out from weights, made once per layer."""
+        if f"made {key}" not in self.layer.values:
+            self.layer.values[f"made {key}"] = self.keep(key, array)
+        value: ir.Value = self.layer.values[f"made {key}"]
+        return value
 
     def activate(self, value: ir.Value, spec: Any = None) -> ir.Value:
         """Apply the layer's ``activation`` (or ``spec``)."""

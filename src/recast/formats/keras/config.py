@@ -102,7 +102,7 @@ def parse_network(data: Any, version: int, prefix: str = "", depth: int = 0) -> 
     sequential = class_name == "Sequential" or "output_layers" not in config
     network = Network(str(config.get("name", class_name)), sequential, [])
     for item in config["layers"]:
-        network.layers.append(_layer(item, version, prefix, depth))
+        network.layers.append(parse_layer(item, version, prefix, depth))
     names = [layer.name for layer in network.layers]
     if len(set(names)) != len(names):
         raise BadModel("two layers have the same name", prefix or "model config", _DAMAGED)
@@ -113,7 +113,12 @@ def parse_network(data: Any, version: int, prefix: str = "", depth: int = 0) -> 
     return network
 
 
-def _layer(item: dict[str, Any], version: int, prefix: str, depth: int) -> Layer:
+def parse_layer(item: dict[str, Any], version: int, prefix: str = "", depth: int = 0) -> Layer:
+    """Parse one layer's ``{"class_name", "config", "inbound_nodes"}``.
+
+    Raises:
+        BadModel: the config contradicts itself.
+    """
     if not isinstance(item, dict) or not isinstance(item.get("class_name"), str):
         raise BadModel("a layer without class_name", prefix or "model config", _DAMAGED)
     class_name = item["class_name"].split(">")[-1]
@@ -143,8 +148,7 @@ _OPS_ONLY = {"GetItem", "Transpose", "Mean", "Sum", "Matmul", "Power", "Sqrt", "
 
 def _call(node: Any, where: str) -> Call:
     if isinstance(node, dict):
-        args, kwargs = decode(node.get("args", [])), decode(node.get("kwargs", {}))
-        return Call(list(args), dict(kwargs))
+        return Call(list(decode(node.get("args", []))), dict(decode(node.get("kwargs", {}))))
     if not isinstance(node, list):
         raise BadModel("an unknown form of inbound_nodes", f"layer {where}", _DAMAGED)
     if node and isinstance(node[0], str):

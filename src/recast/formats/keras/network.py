@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import onnx_ir as ir
@@ -27,14 +27,14 @@ class Reading:
     Attributes:
         builder: where nodes go.
         version: Keras's major version that wrote the file.
-        masks: masks of tensors (bool value), or a text that says why a mask is not usable.
+        masks: makes the mask of a tensor (bool, batch and time), or a text that says why it cannot be followed.
         findings: what the user must know.
     """
 
     def __init__(self, builder: Builder, version: int) -> None:
         self.builder = builder
         self.version = version
-        self.masks: dict[ir.Value, ir.Value | str] = {}
+        self.masks: dict[ir.Value, Callable[[], ir.Value] | str] = {}
         self.findings: list[Finding] = []
 
     def check(self, network: Network) -> None:
@@ -102,7 +102,8 @@ class Reading:
             made = known.handler(LayerCall(self, layer, args, kwargs))
         masks = [self.masks[v] for v in tensors if v in self.masks]
         if masks and known.masking in ("keep", "poison"):
-            mask = masks[0] if known.masking == "keep" and len(tensors) == 1 else f"it passed through {layer.path}"
+            alone = known.masking == "keep" and len(tensors) == 1
+            mask = masks[0] if alone else f"it passed through '{layer.path}'"
             for value in flatten(made):
                 self.masks.setdefault(value, mask)
         return made

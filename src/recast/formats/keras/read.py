@@ -195,7 +195,9 @@ def _input(builder: Builder, layer: Layer, name: str, options: ReadOptions) -> i
     try:
         element = ir.DataType[str(dtype).upper().replace("FLOAT32", "FLOAT").replace("FLOAT64", "DOUBLE")]
     except KeyError as error:
-        raise UnsupportedType(f"input of type {dtype}", f"layer {layer.path}", "give the input a number type") from error
+        raise UnsupportedType(
+            f"input of type {dtype}", f"layer {layer.path}", "give the input a number type"
+        ) from error
     return builder.input(name, element, wanted)
 
 

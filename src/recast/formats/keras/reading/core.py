@@ -49,8 +49,7 @@ def embedding(c: LayerCall) -> ir.Value:
         ids = c.op("Cast", [ids], {"to": int(ir.DataType.INT32)})
     y = c.op("Gather", [table, ids], {"axis": 0})
     if c.get("mask_zero", False):
-        zero = c.const(np.zeros((), (ids.dtype or ir.DataType.INT32).numpy()))
-        c.reading.masks[y] = c.op("Not", [c.op("Equal", [ids, zero])])
+        c.reading.masks[y] = lambda: c.op("Not", [c.op("Equal", [ids, c.like(0, ids)])])
     return y
 
 
@@ -136,7 +135,8 @@ def masking(c: LayerCall) -> ir.Value:
     number = c.op("Cast", [differs], {"to": int(x.dtype or ir.DataType.FLOAT)})
     kept = c.op("ReduceMax", [number, c.const([c.rank - 1])], {"keepdims": 1})
     y = c.op("Mul", [x, kept])
-    c.reading.masks[y] = c.op("Cast", [c.op("Squeeze", [kept, c.const([c.rank - 1])])], {"to": int(ir.DataType.BOOL)})
+    last = c.rank - 1
+    c.reading.masks[y] = lambda: c.op("Cast", [c.op("Squeeze", [kept, c.const([last])])], {"to": int(ir.DataType.BOOL)})
     return y
 
 
@@ -188,8 +188,9 @@ def thresholded_relu(c: LayerCall) -> ir.Value:
 @reads("Softmax", masking="use")
 def softmax(c: LayerCall) -> ir.Value:
     """Over one axis; several axes are flattened first."""
-    if c.mask is not None or len(c.tensors) > 1 or any(isinstance(v, ir.Value) for v in c.kwargs.values()):
-        raise c.refuse("a mask on Softmax")
+    c.refuse_mask()
+    if len(c.tensors) > 1 or any(isinstance(v, ir.Value) for v in c.kwargs.values()):
+        raise c.refuse("a mask given as a tensor")
     axis = c.get("axis", -1)
     axes = sorted(a % c.rank for a in (axis if isinstance(axis, list) else [axis]))
     if len(axes) == 1:

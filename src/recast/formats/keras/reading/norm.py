@@ -28,14 +28,7 @@ def batch_norm(c: LayerCall) -> ir.Value:
     if axis == 0:
         raise c.refuse("normalisation over the batch axis")
     names = ("gamma", "beta", "moving_mean", "moving_variance")
-    values = []
-    for name, default in zip(names, (1.0, 0.0, 0.0, 1.0), strict=True):
-        if c.has(name):
-            values.append(c.param(name, (size,)))
-        else:
-            if name not in c.layer.values:
-                c.layer.values[name] = c.keep(name, np.full(size, default, np.float32))
-            values.append(c.layer.values[name])
+    values = [c.filled(name, (size,), fill) for name, fill in zip(names, (1.0, 0.0, 0.0, 1.0), strict=True)]
     rest = [a for a in range(1, c.rank) if a != axis]
     perm = [0, axis, *rest]
     x = c.x if axis == 1 else c.op("Transpose", [c.x], {"perm": perm})
@@ -58,11 +51,7 @@ def layer_norm(c: LayerCall) -> ir.Value:
     epsilon = float(c.get("epsilon", 1e-3))
     shape = [c.fixed(c.x, a) for a in axes]
     if axes == list(range(axes[0], c.rank)):
-        if c.has("gamma"):
-            scale = c.param("gamma", shape)
-        else:
-            scale = c.layer.values.setdefault("gamma", c.keep("gamma", np.ones(shape, np.float32)))
-        inputs = [c.x, scale] + ([c.param("beta", shape)] if c.has("beta") else [])
+        inputs = [c.x, c.filled("gamma", shape, 1.0)] + ([c.param("beta", shape)] if c.has("beta") else [])
         return c.op("LayerNormalization", inputs, {"axis": axes[0] - c.rank, "epsilon": epsilon})
     over = c.const(axes)
     centred = c.op("Sub", [c.x, c.op("ReduceMean", [c.x, over], {"keepdims": 1})])
@@ -95,12 +84,7 @@ def group_norm(c: LayerCall) -> ir.Value:
     groups = size if groups == -1 else groups
     if c.rank < 3 or size % groups or axis not in (1, c.rank - 1):
         raise c.refuse(f"{groups} groups of {size} channels on axis {axis} of rank {c.rank}")
-    pair = []
-    for role, default in (("gamma", 1.0), ("beta", 0.0)):
-        if c.has(role):
-            pair.append(c.param(role, (size,)))
-        else:
-            pair.append(c.layer.values.setdefault(role, c.keep(role, np.full(size, default, np.float32))))
+    pair = [c.filled("gamma", (size,), 1.0), c.filled("beta", (size,), 0.0)]
     x = c.x if axis == 1 else c.b.channels_first(c.x)
     attributes = {"num_groups": groups, "epsilon": float(c.get("epsilon", 1e-3))}
     y = c.op("GroupNormalization", [x, *pair], attributes)
@@ -135,8 +119,7 @@ def normalization(c: LayerCall) -> ir.Value:
         full = np.broadcast_to(data, [s for s in spread if s != 1] or ()) if data.size == 1 else data
         pair.append(full.astype(np.float64).reshape(spread))
     mean, deviation = pair[0], np.maximum(np.sqrt(pair[1]), 1e-7)
-    low = c.layer.values.setdefault("low", c.keep("mean", mean.astype(np.float32)))
-    wide = c.layer.values.setdefault("wide", c.keep("deviation", deviation.astype(np.float32)))
+    low, wide = c.made("mean", mean.astype(np.float32)), c.made("deviation", deviation.astype(np.float32))
     if c.get("invert", False):
         return c.op("Add", [c.op("Mul", [x, wide]), low])
     return c.op("Div", [c.op("Sub", [x, low]), wide])

@@ -36,7 +36,7 @@ def global_pool(c: LayerCall) -> ir.Value:
     """GlobalAveragePool or GlobalMaxPool, then the spatial axes are dropped unless ``keepdims``."""
     size = spatial_rank(c)
     kind = "GlobalMaxPool" if "Max" in c.layer.class_name else "GlobalAveragePool"
-    if c.mask is not None and kind == "GlobalAveragePool":
+    if c.masked and kind == "GlobalAveragePool":
         return _masked_average(c)
     y = c.op(kind, [c.first(c.x)])
     if c.get("keepdims", False):
@@ -46,10 +46,9 @@ def global_pool(c: LayerCall) -> ir.Value:
 
 def _masked_average(c: LayerCall) -> ir.Value:
     """Mean over the steps that are not masked."""
-    mask = c.mask
-    if not isinstance(mask, ir.Value) or c.channels_first:
-        raise c.refuse(f"it averages under a mask ({mask})", "rebuild the model without the mask")
-    x = c.x
+    if c.channels_first:
+        raise c.refuse("a mask with channels_first")
+    x, mask = c.x, c.mask()
     weight = c.op("Unsqueeze", [c.op("Cast", [mask], {"to": int(x.dtype or ir.DataType.FLOAT)}), c.const([2])])
     keep = {"keepdims": int(bool(c.get("keepdims", False)))}
     total = c.op("ReduceSum", [c.op("Mul", [x, weight]), c.const([1])], keep)

@@ -1,0 +1,115 @@
+"""Padding, cropping and resizing of images."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import onnx_ir as ir
+
+from recast.formats.keras.call import LayerCall
+from recast.formats.keras.reading import reads
+from recast.formats.keras.reading.conv import spatial_rank
+
+_FAR = 2**62
+
+
+def pairs(c: LayerCall, key: str, size: int) -> list[tuple[int, int]]:
+    """A config entry: one int, one int per axis, or one pair per axis."""
+    value = c.get(key, 1)
+    if isinstance(value, int):
+        return [(value, value)] * size
+    if size == 1 and len(value) == 2 and all(isinstance(v, int) for v in value):
+        return [(value[0], value[1])]
+    if len(value) != size:
+        raise c.refuse(f"{key} is {value}, {size} axes wanted")
+    return [(v, v) if isinstance(v, int) else (int(v[0]), int(v[1])) for v in value]
+
+
+def spatial_axes(c: LayerCall, size: int) -> list[int]:
+    """The spatial axes in the source's layout."""
+    return list(range(2, 2 + size)) if c.channels_first else list(range(1, 1 + size))
+
+
+@reads("ZeroPadding1D", "ZeroPadding2D", "ZeroPadding3D")
+def zero_padding(c: LayerCall) -> ir.Value:
+    """Pad the spatial axes with zeros."""
+    size = spatial_rank(c)
+    begin, end = [0] * c.rank, [0] * c.rank
+    for axis, (before, after) in zip(spatial_axes(c, size), pairs(c, "padding", size), strict=True):
+        begin[axis], end[axis] = before, after
+    return c.op("Pad", [c.x, c.const([*begin, *end])], {"mode": "constant"})
+
+
+@reads("Cropping1D", "Cropping2D", "Cropping3D")
+def cropping(c: LayerCall) -> ir.Value:
+    """Cut the spatial axes on both sides."""
+    size = spatial_rank(c)
+    cut = pairs(c, "cropping", size)
+    starts, ends = [before for before, _ in cut], [-after if after else _FAR for _, after in cut]
+    return c.op("Slice", [c.x, c.const(starts), c.const(ends), c.const(spatial_axes(c, size))])
+
+
+@reads("UpSampling1D", "UpSampling2D", "UpSampling3D", masking="drop")
+def up_sampling(c: LayerCall) -> ir.Value:
+    """Repeat (nearest), or interpolate between pixel centres (bilinear, bicubic)."""
+    size = spatial_rank(c)
+    kind = str(c.get("interpolation", "nearest"))
+    key = "size" if "size" in c.layer.config else "length"
+    factors = [1.0] * c.rank
+    for axis, factor in zip(spatial_axes(c, size), c.tuple(key, size, 2), strict=True):
+        factors[axis] = float(factor)
+    scales = c.const(factors)
+    if kind == "nearest":
+        attributes = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+        return c.op("Resize", [c.x, None, scales], attributes)
+    if kind == "bilinear" and size == 2:
+        attributes = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
+        return c.op("Resize", [c.x, None, scales], attributes)
+    raise c.refuse(f"interpolation '{kind}'", "use nearest or bilinear")
+
+
+def resize_to(c: LayerCall, x: ir.Value, height: int, width: int, kind: str) -> ir.Value:
+    """Resize (N, H, W, C) or (N, C, H, W) as ``tf.image.resize`` does without antialiasing."""
+    sizes = [*c.dims(x)]
+    axes = spatial_axes(c, 2)
+    scale_axes: dict[str, Any] = {"axes": axes}
+    target = c.const([height, width])
+    if len(sizes) != 4:
+        raise c.refuse(f"an image of rank {len(sizes)}")
+    common = {"coordinate_transformation_mode": "half_pixel", **scale_axes}
+    if kind == "bilinear":
+        return c.op("Resize", [x, None, None, target], {"mode": "linear", **common})
+    if kind == "nearest":
+        return c.op(
+            "Resize", [x, None, None, target], {"mode": "nearest", "nearest_mode": "round_prefer_ceil", **common}
+        )
+    if kind == "bicubic":
+        attributes = {**common, "mode": "cubic", "cubic_coeff_a": -0.5, "exclude_outside": 1, "axes": [2, 3]}
+        return c.last(c.op("Resize", [c.first(x), None, None, target], attributes))
+    raise c.refuse(f"interpolation '{kind}'", "use nearest, bilinear or bicubic")
+
+
+@reads("Resizing")
+def resizing(c: LayerCall) -> ir.Value:
+    """Resize to a fixed height and width."""
+    if any(c.get(key, False) for key in ("crop_to_aspect_ratio", "pad_to_aspect_ratio", "antialias")):
+        raise c.refuse("crop_to_aspect_ratio, pad_to_aspect_ratio and antialias", "resize before the model")
+    x = c.x
+    if x.dtype != ir.DataType.FLOAT:
+        x = c.op("Cast", [x], {"to": int(ir.DataType.FLOAT)})
+    return resize_to(c, x, int(c.get("height")), int(c.get("width")), str(c.get("interpolation", "bilinear")))
+
+
+@reads("CenterCrop")
+def center_crop(c: LayerCall) -> ir.Value:
+    """Cut out the middle."""
+    if c.rank != 4:
+        raise c.refuse(f"an image of rank {c.rank}")
+    axes = spatial_axes(c, 2)
+    wanted = [int(c.get("height")), int(c.get("width"))]
+    sizes = [c.fixed(c.x, axis) for axis in axes]
+    if any(s < w for s, w in zip(sizes, wanted, strict=True)):
+        raise c.refuse("the image is smaller than the crop (Keras resizes then)", "use Resizing")
+    starts = [int((s - w) / 2) for s, w in zip(sizes, wanted, strict=True)]
+    ends = [s + w for s, w in zip(starts, wanted, strict=True)]
+    return c.op("Slice", [c.x, c.const(starts), c.const(ends), c.const(axes)])
