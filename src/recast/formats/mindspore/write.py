@@ -22,7 +22,7 @@ from recast.formats.mindspore.types import (
     AttributeType,
 )
 from recast.formats.mindspore.writing import Refusal, handlers
-from recast.graph import ORIGIN
+from recast.graph import LAYER, ORIGIN
 from recast.graph.view import const, dims, layer_of
 
 _MAX_BYTES = 2**31 - 1  # protobuf's own limit: MindSpore's loader parses the file in one piece
@@ -237,7 +237,7 @@ class Writer:
             )
 
     def _enter(self, node: ir.Node) -> None:
-        parts = [p.replace("-", "_") for p in layer_of(node).split("/") if p]
+        parts = [p.replace("-", "_") for p in node.metadata_props.get(LAYER, "").split("/") if p]
         origin = node.metadata_props.get(ORIGIN) or node.op_type
         cells = [f"{p}-{origin if i == len(parts) - 1 else 'Cell'}" for i, p in enumerate(parts)]
         self._domain = "/".join(["Default", *cells])

@@ -1,0 +1,52 @@
+"""Choosing and counting: top-k, one-hot, cumulative sums; image resizing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from recast.formats.mindspore.read import Call
+from recast.formats.mindspore.reading import Refusal, reads
+from recast.graph.view import const, dims
+
+
+@reads("TopK")
+def top_k(c: Call) -> tuple[Any, ...]:
+    k = c.ints("k", 1)
+    values, found = c.b.node("TopK", [c.value(0), c.b.const(k, np.int64)], {"axis": -1}, 2)
+    return values, c.b.op("Cast", [found], {"to": int(ir.DataType.INT32)})
+
+
+@reads("OneHot")
+def one_hot(c: Call) -> ir.Value:
+    depth, axis = c.number("depth", 1), c.number("axis", 4, -1)
+    on, off = const(c.value(2)), const(c.value(3))
+    if on is None or off is None:
+        raise Refusal("its values are not constant")
+    values = np.stack([off.reshape(()), on.reshape(())])
+    return c.b.op("OneHot", [c.value(0), c.b.const(depth, np.int64), c.b.const(values)], {"axis": axis})
+
+
+@reads("CumSum")
+def cum_sum(c: Call) -> ir.Value:
+    flags = {"exclusive": int(bool(c.arg("exclusive", 2, False))), "reverse": int(bool(c.arg("reverse", 3, False)))}
+    return c.b.op("CumSum", [c.value(0), c.b.const(c.number("axis", 1), np.int64)], flags)
+
+
+@reads("ResizeBilinearV2", "ResizeNearestNeighborV2", "ResizeNearestNeighbor")
+def resize(c: Call) -> ir.Value:
+    x = c.value(0)
+    sizes = [int(d) for d in c.attribute("size")] if c.op == "ResizeNearestNeighbor" else c.ints("size", 1)
+    first = 1 if c.op == "ResizeNearestNeighbor" else 2
+    corners, half = bool(c.arg("align_corners", first, False)), bool(c.arg("half_pixel_centers", first + 1, False))
+    if len(dims(x)) != 4 or len(sizes) != 2:
+        raise Refusal("it resizes no image")
+    how = "align_corners" if corners else "half_pixel" if half else "asymmetric"
+    attributes: dict[str, Any] = {"mode": "linear", "coordinate_transformation_mode": how, "axes": [2, 3]}
+    if c.op != "ResizeBilinearV2":
+        # floor((i + 1/2) * scale) is half_pixel rounded up at ties
+        rule = "round_prefer_ceil" if corners or half else "floor"
+        attributes |= {"mode": "nearest", "nearest_mode": rule}
+    return c.b.op("Resize", [x, None, None, c.b.const(sizes, np.int64)], attributes)

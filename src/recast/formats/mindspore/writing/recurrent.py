@@ -1,0 +1,108 @@
+"""LSTM as MindSpore's own primitive; GRU and RNN have none on the CPU and are unrolled by a pass."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from recast.formats.mindspore.write import Arg, Ref, Writer
+from recast.formats.mindspore.writing import Refusal, writes
+from recast.formats.mindspore.writing.elementwise import dtype_of, value_of
+from recast.graph.view import attr, const, dims
+
+_DEFAULT = ["Sigmoid", "Tanh", "Tanh"]
+
+
+def _input(node: ir.Node, index: int) -> ir.Value | None:
+    return node.inputs[index] if len(node.inputs) > index else None
+
+
+def plain_lstm(node: ir.Node) -> str:
+    """Why a node is no plain LSTM ('' if it is one)."""
+    directions = 2 if attr(node, "direction", "forward") == "bidirectional" else 1
+    if _input(node, 4) is not None:
+        return "sequence lengths"
+    if _input(node, 7) is not None:
+        return "peepholes"
+    if attr(node, "clip", 0.0) or attr(node, "input_forget", 0) or attr(node, "layout", 0):
+        return "clip, input_forget or layout"
+    if attr(node, "activations", _DEFAULT * directions) != _DEFAULT * directions:
+        return "other activations"
+    if any(const(_input(node, i)) is None for i in (1, 2)) or (_input(node, 3) and const(_input(node, 3)) is None):
+        return "its weights must be constant"
+    return ""
+
+
+@writes("LSTM")
+def lstm(w: Writer, node: ir.Node) -> None:
+    reason = plain_lstm(node)
+    if reason:
+        raise Refusal(reason)
+    if dtype_of(value_of(node)) != ir.DataType.FLOAT:
+        raise Refusal("MindSpore's LSTM takes float32 only")
+    direction = attr(node, "direction", "forward")
+    count = 2 if direction == "bidirectional" else 1
+    made = [_one(w, node, d, direction == "reverse" or d == 1) for d in range(count)]
+    outputs = list(node.outputs)
+    if outputs:
+        w.bind(outputs[0], _join(w, [w.fn("ExpandDims", m[0], 1) for m in made], 1))
+    for index in (1, 2):
+        if len(outputs) > index:
+            w.bind(outputs[index], _join(w, [m[index] for m in made], 0))
+
+
+def _join(w: Writer, parts: list[Ref], axis: int) -> Ref:
+    return parts[0] if len(parts) == 1 else w.fn("Concat", w.pack(parts), axis)
+
+
+def _one(w: Writer, node: ir.Node, direction: int, backwards: bool) -> tuple[Ref, Ref, Ref]:
+    """One direction: (T, N, H) and the last two states (1, N, H)."""
+    x, kernel = value_of(node), value_of(node, 1)
+    hidden = int(attr(node, "hidden_size", 0)) or int(np.shape(const(value_of(node, 2)))[-1])
+    states = [_state(w, node, index, direction, hidden) for index in (5, 6)]
+    flat, biased = _flattened(node, direction, hidden)
+    packed = w.weight(kernel, flat)
+    attributes: dict[str, Any] = {
+        "input_size": int(np.shape(const(kernel))[-1]),
+        "hidden_size": hidden,
+        "num_layers": 1,
+        "has_bias": biased,
+        "bidirectional": False,
+        "dropout": 0.0,
+        "proj_size": 0,
+    }
+    data: Arg = w.fn("ReverseV2", x, (0,)) if backwards else x
+    result = w.prim("LSTM", [data, *states, packed], attributes)
+    y = w.item(result, 0)
+    return (w.fn("ReverseV2", y, (0,)) if backwards else y), w.item(result, 1), w.item(result, 2)
+
+
+def _flattened(node: ir.Node, direction: int, hidden: int) -> tuple[np.ndarray, bool]:
+    """All weights of a direction in one column: gates i f g o, input kernel, state kernel, bias."""
+
+    def ordered(array: np.ndarray) -> np.ndarray:
+        i, o, f, g = (array[k * hidden : (k + 1) * hidden] for k in range(4))
+        return np.concatenate([i, f, g, o])
+
+    parts = [ordered(np.asarray(const(value_of(node, k)))[direction]).reshape(-1) for k in (1, 2)]
+    bias = const(_input(node, 3))
+    if bias is not None:
+        both = bias[direction]
+        parts.append(ordered(both[: 4 * hidden]) + ordered(both[4 * hidden :]))
+    return np.concatenate(parts).reshape(-1, 1, 1), bias is not None
+
+
+def _state(w: Writer, node: ir.Node, index: int, direction: int, hidden: int) -> Arg:
+    """The first state (1, N, H) of a direction; zeros where none is given."""
+    held, batch = _input(node, index), dims(value_of(node))[1]
+    if held is not None:
+        if dims(held)[0] == 1:
+            return held
+        masks = 0b110  # all of the batch and the state
+        return w.fn("StridedSlice", held, (direction, 0, 0), (direction + 1, 0, 0), (1, 1, 1), masks, masks, 0, 0, 0)
+    if isinstance(batch, int):
+        return np.zeros((1, batch, hidden), np.float32)
+    now = w.item(w.fn("Shape", value_of(node)), 1)
+    return w.fn("FillV2", w.pack([1, now, hidden]), np.asarray(0, np.float32))
