@@ -82,30 +82,10 @@ def infer_node(node: ir.Node) -> None:
 
 
 _SAME_SHAPE = frozenset(
-    [
-        "Relu",
-        "LeakyRelu",
-        "Sigmoid",
-        "Tanh",
-        "Elu",
-        "Selu",
-        "Softplus",
-        "Softsign",
-        "Identity",
-        "Clip",
-        "Gelu",
-        "HardSigmoid",
-        "HardSwish",
-        "Mish",
-        "Neg",
-        "Exp",
-        "Sqrt",
-        "Abs",
-        "Softmax",
-        "LogSoftmax",
-        "BatchNormalization",
-        "Dropout",
-    ]
+    (
+        "Relu LeakyRelu Sigmoid Tanh Elu Selu Softplus Softsign Identity Clip Gelu HardSigmoid HardSwish Mish Neg "
+        "Exp Sqrt Abs Softmax LogSoftmax BatchNormalization GroupNormalization Dropout"
+    ).split()
 )
 
 
