@@ -34,7 +34,7 @@ class Session:
         for name, array in feeds.items():
             interpreter.set_tensor(signature["inputs"][name], array)
         interpreter.invoke()
-        outputs = {name: interpreter.get_tensor(index) for name, index in signature["outputs"].items()}
+        outputs = {name: np.asarray(interpreter.get_tensor(index)) for name, index in signature["outputs"].items()}
         # without the delegate's own node
         operators = [d["op_name"] for d in interpreter._get_ops_details() if d["op_name"] != "DELEGATE"]
         return {"operators": operators}, outputs

@@ -57,9 +57,11 @@ def image(
         probe.replace_input_with(index, None)
     y = b.op(op_type, inputs, attributes, domain=IMAGE)
     out = [d if isinstance(d, int) else d.value for d in (probe.outputs[0].shape or ())]
+    if not out:  # a function without its own shape inference
+        out = [dims[0], dims[-1], *dims[1:-1]]
     assert len(out) == rank
     y.shape = ir.Shape([out[0], *out[2:], out[1]])
-    y.dtype = probe.outputs[0].dtype
+    y.dtype = x.dtype
     return y
 
 

@@ -22,10 +22,9 @@ class TFLite(Format):
         "drop_dropout",
         "inline_functions",
         "fold_constants",
-        "fuse_batchnorm",
         "unroll_rnn",
         "layout",
-        "fold_constants",
+        "fuse_batchnorm",
         "clean",
     )
     judge: ClassVar[tuple[str, str]] = ("ai_edge_litert", "")

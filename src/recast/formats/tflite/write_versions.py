@@ -1,13 +1,14 @@
 """Which element types LiteRT's kernels take, and from which operator version on.
 
 ``TYPES`` says it per builtin as ``TYPE:version``, for the input that decides (``DECIDES``, else input 0). A type that
-is not listed has no kernel. ``_RANKS`` is the largest rank a kernel takes. What depends on options follows in
-``_by_options``.
+is not listed has no kernel. ``_RANKS`` is the largest rank a kernel takes. ``_RULES``
+says what depends on options and shapes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -209,50 +210,69 @@ def version(
     limit = _RANKS.get(builtin, 99)
     if rank > limit and not (builtin in _ONLY_BROADCAST and len(set(shapes)) == 1):
         raise Refused(f"LiteRT's {builtin} takes at most {limit} dimensions, not {rank}")
-    return max(known.get(type_name, 1), _by_options(builtin, types, shapes, quants, options))
+    rule = _RULES.get(builtin)
+    facts = Facts(types, shapes, quants, options)
+    return (
+        max(known.get(type_name, 1), *(v for holds, v in rule(facts) if holds), 1) if rule else known.get(type_name, 1)
+    )
 
 
-def _by_options(
-    builtin: str,
-    types: Sequence[str],
-    shapes: Sequence[tuple[int, ...]],
-    quants: Sequence[Quant | None],
-    options: dict[str, Any],
-) -> int:
-    rank = max((len(s) for s in shapes), default=0)
-    wide = rank > 4
-    broadcast = len(shapes) > 1 and shapes[0] != shapes[1]
-    rules: dict[str, list[tuple[bool, int]]] = {
-        "CONV_2D": [(len(shapes) > 1 and shapes[0][-1] != shapes[1][-1], 6), ("INT4" in types, 7)],
-        "DEPTHWISE_CONV_2D": [
-            (options.get("dilation_w_factor", 1) != 1 or options.get("dilation_h_factor", 1) != 1, 2),
-            ("INT4" in types, 7),
-        ],
-        "FULLY_CONNECTED": [
-            (bool(options.get("keep_num_dims")), 5),
-            (len(types) == 2, 6),
-            ("INT4" in types, 10),
-        ],
-        "TRANSPOSE_CONV": [(len(types) > 3, 3), (bool(options.get("fused_activation_function")), 4)],
-        "TRANSPOSE": [(rank > 4, 4), (rank > 5, 6)],
-        "SLICE": [(wide, 5)],
-        "PAD": [(wide, 4)],
-        "PADV2": [(wide, 4)],
-        "STRIDED_SLICE": [(wide, 4)],
-        "MAXIMUM": [(wide and broadcast, 3)],
-        "MINIMUM": [(wide and broadcast, 3)],
-        "SUB": [(wide and broadcast, 3)],
-        "DIV": [(wide and broadcast, 2)],
-        "SELECT_V2": [],
-        "GATHER": [(options.get("batch_dims", 0) != 0, 5)],
-        "RESIZE_BILINEAR": [(bool(options.get("half_pixel_centers")), 3)],
-        "RESIZE_NEAREST_NEIGHBOR": [(bool(options.get("half_pixel_centers") or options.get("align_corners")), 3)],
-        "MUL": [(_large_product(quants), 3)],
-        "DEQUANTIZE": [(bool(quants) and quants[0] is not None and not quants[0].per_tensor, 5)],
-        "QUANTIZE": [(bool(quants) and quants[-1] is not None and not quants[-1].per_tensor, 3)],
-        "CAST": [(True, _versions("CAST").get(_cast_target(options), 1))],
-    }
-    return max((v for holds, v in rules.get(builtin, ()) if holds), default=1)
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the version of an operator can depend on."""
+
+    types: Sequence[str]
+    shapes: Sequence[tuple[int, ...]]
+    quants: Sequence[Quant | None]
+    options: dict[str, Any]
+
+    @property
+    def wide(self) -> bool:
+        """More than four dimensions."""
+        return max(len(s) for s in self.shapes) > 4
+
+    @property
+    def wide_broadcast(self) -> bool:
+        """More than four dimensions, of different shapes."""
+        return self.wide and self.shapes[0] != self.shapes[1]
+
+    def per_channel(self, which: int) -> bool:
+        """Whether a tensor has several scales."""
+        quant = self.quants[which]
+        return quant is not None and not quant.per_tensor
+
+    def on(self, *names_: str) -> bool:
+        """Whether any of these options is set."""
+        return any(self.options.get(n) for n in names_)
+
+
+_Rule = Callable[[Facts], "Sequence[tuple[bool, int]]"]
+
+_RULES: dict[str, _Rule] = {
+    "CONV_2D": lambda f: [(f.shapes[0][-1] != f.shapes[1][-1], 6), ("INT4" in f.types, 7)],
+    "DEPTHWISE_CONV_2D": lambda f: [
+        (any(f.options.get(f"dilation_{a}_factor", 1) != 1 for a in "hw"), 2),
+        ("INT4" in f.types, 7),
+    ],
+    "FULLY_CONNECTED": lambda f: [(f.on("keep_num_dims"), 5), (len(f.types) == 2, 6), ("INT4" in f.types, 10)],
+    "TRANSPOSE_CONV": lambda f: [(len(f.types) > 3, 3), (f.on("fused_activation_function"), 4)],
+    "TRANSPOSE": lambda f: [(f.wide, 4), (len(f.shapes[0]) > 5, 6)],
+    "SLICE": lambda f: [(f.wide, 5)],
+    "PAD": lambda f: [(f.wide, 4)],
+    "PADV2": lambda f: [(f.wide, 4)],
+    "STRIDED_SLICE": lambda f: [(f.wide, 4)],
+    "MAXIMUM": lambda f: [(f.wide_broadcast, 3)],
+    "MINIMUM": lambda f: [(f.wide_broadcast, 3)],
+    "SUB": lambda f: [(f.wide_broadcast, 3)],
+    "DIV": lambda f: [(f.wide_broadcast, 2)],
+    "GATHER": lambda f: [(f.on("batch_dims"), 5)],
+    "RESIZE_BILINEAR": lambda f: [(f.on("half_pixel_centers"), 3)],
+    "RESIZE_NEAREST_NEIGHBOR": lambda f: [(f.on("half_pixel_centers", "align_corners"), 3)],
+    "MUL": lambda f: [(_large_product(f.quants), 3)],
+    "DEQUANTIZE": lambda f: [(f.per_channel(0), 5)],
+    "QUANTIZE": lambda f: [(f.per_channel(-1), 3)],
+    "CAST": lambda f: [(True, _versions("CAST").get(_cast_target(f.options), 1))],
+}
 
 
 def _cast_target(options: dict[str, Any]) -> str:
