@@ -41,7 +41,8 @@ def _modern(layer: Layer) -> dict[str, Any]:
 
 
 def _legacy(layer: Layer) -> dict[str, Any]:
-    if not layer.is_layer or any(c.kwargs for c in layer.calls):
+    listed = isinstance(layer.config.get("axis"), list)  # Keras drops such a list when it reads the old form
+    if not layer.is_layer or listed or any(c.kwargs for c in layer.calls):
         return _modern(layer)
     config = dict(layer.config)
     if layer.class_name == "InputLayer":
@@ -57,9 +58,9 @@ def _flat(args: tuple[Any, ...]) -> list[Tensor]:
     return list(args[0]) if isinstance(args[0], list) else list(args)
 
 
-def _ends(tensors: Sequence[Tensor], flat: bool) -> list[Any]:
+def _ends(tensors: Sequence[Tensor]) -> list[Any]:
     ends: list[Any] = [[t.call.layer.name, t.call.index, t.index] for t in tensors]
-    return ends[0] if flat and len(ends) == 1 else ends
+    return ends[0] if len(ends) == 1 else ends
 
 
 def model_config(network: Network, layers: Sequence[Layer], name: str, legacy: bool) -> dict[str, Any]:
@@ -68,8 +69,8 @@ def model_config(network: Network, layers: Sequence[Layer], name: str, legacy: b
         "name": name,
         "trainable": True,
         "layers": [_legacy(layer) if legacy else _modern(layer) for layer in layers],
-        "input_layers": _ends(network.inputs, not legacy),
-        "output_layers": _ends(network.outputs, not legacy),
+        "input_layers": _ends(network.inputs),
+        "output_layers": _ends(network.outputs),
     }
     if legacy:
         return {"class_name": "Functional", "config": config}

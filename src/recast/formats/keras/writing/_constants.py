@@ -45,6 +45,20 @@ def dequantize(node: ir.Node, x: np.ndarray, scale: np.ndarray, zero: np.ndarray
     return np.asarray(values * scale)
 
 
+def quantize(node: ir.Node, x: np.ndarray, scale: np.ndarray, zero: np.ndarray | None) -> np.ndarray:
+    """QuantizeLinear of constants to 8- or 16-bit integers: per tensor, per axis or blocked."""
+    dtype = node.outputs[0].dtype
+    target = np.dtype(np.uint8) if dtype is None else dtype.numpy()
+    if scale.size > 1:
+        axis = view.attr(node, "axis", 1) % x.ndim
+        block = view.attr(node, "block_size", 0)
+        scale = _spread(scale, x, axis, block)
+        zero = None if zero is None else _spread(zero, x, axis, block)
+    levels = np.rint(x / scale) + (0 if zero is None else zero.astype(np.int32))
+    low, high = np.iinfo(target).min, np.iinfo(target).max
+    return np.asarray(np.clip(levels, low, high).astype(target))
+
+
 def _spread(parameter: np.ndarray, x: np.ndarray, axis: int, block: int) -> np.ndarray:
     """A scale or zero point with a shape that broadcasts against ``x``."""
     if parameter.ndim == 1 and not block:
@@ -55,9 +69,11 @@ def _spread(parameter: np.ndarray, x: np.ndarray, axis: int, block: int) -> np.n
 def _evaluate(node: ir.Node, arrays: list[np.ndarray | None]) -> np.ndarray:
     data = arrays[0]
     assert data is not None  # noqa: S101 every operator below has a first input
-    if node.op_type == "DequantizeLinear":
+    if node.op_type in ("DequantizeLinear", "QuantizeLinear"):
         scale = arrays[1]
         assert scale is not None  # noqa: S101 required by the operator
+        if node.op_type == "QuantizeLinear":
+            return quantize(node, data, scale, arrays[2] if len(arrays) > 2 else None)
         return dequantize(node, data, scale, arrays[2] if len(arrays) > 2 else None)
     if node.op_type == "Transpose":
         return data.transpose(view.attr(node, "perm") or None)
@@ -95,6 +111,8 @@ class Constants:
         node = value.producer()
         shape = view.static_shape(value)
         if node is None or node.domain != "" or node.op_type not in _FOLLOWED or shape is None or value.dtype is None:
+            return None
+        if node.op_type == "QuantizeLinear" and value.dtype.numpy().name not in ("int8", "uint8", "int16", "uint16"):
             return None
         sources = [self.find(v) for v in node.inputs]
         if any(s is None and v is not None for s, v in zip(sources, node.inputs, strict=True)):

@@ -10,7 +10,16 @@ import onnx_ir as ir
 
 from recast.formats.keras.writing import Unfit
 from recast.formats.keras.writing._constants import Const, Constants
-from recast.formats.keras.writing._network import Layer, Literal, Network, Shape, Tensor, Weight, array_literal
+from recast.formats.keras.writing._network import (
+    Layer,
+    Literal,
+    Network,
+    Shape,
+    Tensor,
+    Weight,
+    array_literal,
+    tensors_in,
+)
 from recast.graph import LAYER, view
 from recast.graph.finding import Finding
 
@@ -208,10 +217,19 @@ class Context:
             extra: ``weights`` with ``key`` (what makes two layers' weights the same), ``suffix`` of the name,
                 ``shape`` of the output, ``dtype`` of the output.
         """
-        weights: tuple[Weight, ...] = tuple(extra.get("weights", ()))
         shape = extra["shape"] if "shape" in extra else keras_shape(node.outputs[0])
-        dtype = extra.get("dtype") or keras_dtype(node.outputs[0])
-        policy = dtype if "float" in dtype else "float32"
+        dtype = extra.get("dtype") or self._carried(node, inputs)
+        return self.layer_outputs(node, class_name, config, inputs, {**extra, "outputs": [(shape, dtype)]})[0]
+
+    def layer_outputs(
+        self, node: ir.Node, class_name: str, config: Mapping[str, Any], inputs: Sequence[Any], extra: Mapping[str, Any]
+    ) -> list[Tensor]:
+        """As ``layer``, for several outputs: ``extra["outputs"]`` lists shapes and dtypes, ``extra["kwargs"]`` is for
+        the call.
+        """
+        weights: tuple[Weight, ...] = tuple(extra.get("weights", ()))
+        outputs: Sequence[tuple[Shape, str]] = extra["outputs"]
+        policy = outputs[0][1] if "float" in outputs[0][1] else "float32"
         layer = Layer(class_name, {**config, "dtype": policy}, "", weights=weights)
         if weights:
             layer = self.net.shared(layer, (view.layer_of(node), extra.get("key")))
@@ -219,7 +237,7 @@ class Context:
             layer.name = self.name(node, extra.get("suffix", ""))
             layer.config = {"name": layer.name, **layer.config}
         args = [inputs[0]] if len(inputs) == 1 else [list(inputs)]
-        return self.net.call(layer, args, {}, [(shape, dtype)])[0]
+        return self.net.call(layer, args, extra.get("kwargs", {}), outputs)
 
     def op(
         self, node: ir.Node, path: str, args: Sequence[Any], config: Mapping[str, Any] | None = None, **extra: Any
@@ -234,11 +252,19 @@ class Context:
             extra: ``suffix`` of the name, ``shape`` and ``dtype`` of the output, ``kwargs`` of the call.
         """
         shape = extra["shape"] if "shape" in extra else keras_shape(node.outputs[0])
-        dtype = extra.get("dtype") or keras_dtype(node.outputs[0])
+        dtype = extra.get("dtype") or self._carried(node, args)
         module, class_name = path.split(".")
         name = self.name(node, extra.get("suffix", ""))
         layer = Layer(class_name, {**(config or {}), "name": name}, name, f"keras.src.ops.{module}")
         return self.net.call(layer, args, extra.get("kwargs", {}), [(shape, dtype)])[0]
+
+    @staticmethod
+    def _carried(node: ir.Node, args: Sequence[Any]) -> str:
+        """The type of a result in Keras: quantised integers stay in the float tensor that carries them."""
+        source, wanted = node.inputs[0], keras_dtype(node.outputs[0])
+        held = next(tensors_in(list(args)), None)
+        same = source is not None and source.dtype == node.outputs[0].dtype
+        return held.dtype if same and held is not None and "int" in wanted and "float" in held.dtype else wanted
 
     # -- neighbours -----------------------------------------------------------------------------------------------
 

@@ -34,7 +34,8 @@ def channels_last(model: ir.Model) -> ir.Model:
     for node in list(graph):
         if node.op_type not in IMAGE_OPS or len(node.outputs[0].shape or ()) < 3:
             continue
-        before = node.inputs[0].producer()
+        first = node.inputs[0]
+        before = None if first is None else first.producer()
         after = next(iter(node.outputs[0].uses())).node
         assert before is not None
         assert before.op_type == after.op_type == "Transpose"
@@ -46,7 +47,7 @@ def channels_last(model: ir.Model) -> ir.Model:
             name=f"{node.name}_last",
             metadata_props=dict(node.metadata_props),
         )
-        new.outputs[0].shape, new.outputs[0].dtype = after.outputs[0].shape, after.outputs[0].dtype
+        new.outputs[0].shape, new.outputs[0].type = after.outputs[0].shape, after.outputs[0].type
         new.outputs[0].name = f"{after.outputs[0].name}_last"
         graph.insert_before(node, new)
         ir.convenience.replace_all_uses_with(after.outputs[0], new.outputs[0], replace_graph_outputs=True)

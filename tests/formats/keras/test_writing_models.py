@@ -1,0 +1,325 @@
+"""The Keras writer on whole graphs: structure, names, recurrent layers, quantised graphs, refusals, real models."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+from keras_judge import channels_last, check, image, run_keras, run_onnx
+
+from recast.errors import UnsupportedOp
+from recast.formats._format import WriteOptions
+from recast.formats.keras.write import write
+from recast.graph.build import Builder
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+]
+FLOAT, INT8, INT64 = ir.DataType.FLOAT, ir.DataType.INT8, ir.DataType.INT64
+
+
+def draw(rng: np.random.Generator, *dims: int) -> np.ndarray:
+    return np.asarray(rng.standard_normal(dims) * 0.4, np.float32)
+
+
+def config_of(path: Path) -> list[dict[str, Any]]:
+    with zipfile.ZipFile(path) as archive:
+        return list(json.loads(archive.read("config.json"))["config"]["layers"])
+
+
+def small_cnn(rng: np.random.Generator) -> ir.Model:
+    """Two branches, shared names, every kind of merging of nodes into layers."""
+    b = Builder("small cnn")
+    x = b.input("image", FLOAT, ("batch", 19, 23, 3))
+    with b.layer("stem/conv.1", "Conv2D"):
+        k, bias = b.weight("k", draw(rng, 7, 3, 3, 3)), b.weight("b", draw(rng, 7))
+        y = image(b, "Conv", [x, k, bias], strides=[2, 2], auto_pad="SAME_UPPER")
+    with b.layer("stem/bn", "BatchNormalization"):
+        parts = [b.weight(n, np.abs(draw(rng, 7)) + np.float32(0.3)) for n in "gbmv"]
+        y = image(b, "BatchNormalization", [y, *parts], epsilon=1e-3)
+    with b.layer("stem/relu", "ReLU"):
+        y = b.op("Relu", [y])
+    with b.layer("pool", "MaxPooling2D"):
+        y = image(b, "MaxPool", [y], kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
+    with b.layer("dw", "DepthwiseConv2D"):
+        z = image(b, "Conv", [y, b.weight("dk", draw(rng, 14, 1, 3, 3))], group=7, pads=[1, 1, 1, 1])
+        z = b.op("Relu", [z])
+    with b.layer("pw", "Conv2D"):
+        z = image(b, "Conv", [z, b.weight("pk", draw(rng, 7, 14, 1, 1))])
+    with b.layer("add", "Add"):
+        y = b.op("Add", [y, z])
+    with b.layer("gap", "GlobalAveragePooling2D"):
+        y = b.op("Squeeze", [image(b, "GlobalAveragePool", [y]), b.const([1, 2])])
+    with b.layer("drop", "Dropout"):
+        y = b.op("Dropout", [y, b.const(0.3)])
+    with b.layer("fc", "Dense"):
+        y = b.op("Gemm", [y, b.weight("fk", draw(rng, 7, 11)), b.weight("fb", draw(rng, 11))])
+        y = b.op("Softmax", [y], {"axis": -1})
+    b.output(y, "probs")
+    return b.model()
+
+
+def test_layers_keep_names_and_structure(tmp_path: Path, rng: np.random.Generator) -> None:
+    model = small_cnn(rng)
+    check(model, {"image": draw(rng, 5, 19, 23, 3)}, tmp_path)
+    layers = config_of(tmp_path / "model.keras")
+    assert [(layer["class_name"], layer["name"]) for layer in layers] == [
+        ("InputLayer", "image"),
+        ("Conv2D", "stem_conv_1"),
+        ("BatchNormalization", "stem_bn"),
+        ("ReLU", "stem_relu"),
+        ("ZeroPadding2D", "pool_pad"),
+        ("MaxPooling2D", "pool"),
+        ("DepthwiseConv2D", "dw"),
+        ("Conv2D", "pw"),
+        ("Add", "add"),
+        ("GlobalAveragePooling2D", "gap"),
+        ("Dropout", "drop"),
+        ("Dense", "fc"),
+    ]
+    config = {layer["name"]: layer["config"] for layer in layers}
+    assert config["stem_conv_1"]["padding"] == "same"
+    assert config["dw"]["activation"] == "relu"
+    assert config["dw"]["padding"] == "same"
+    assert config["fc"]["activation"] == "softmax"
+    assert config["drop"]["rate"] == 0.3
+    assert config["image"]["batch_shape"] == [None, 19, 23, 3]
+
+
+def test_model_trains(tmp_path: Path, rng: np.random.Generator) -> None:
+    import keras
+
+    write(channels_last(small_cnn(rng)), tmp_path / "m.keras", WriteOptions())
+    model = keras.models.load_model(tmp_path / "m.keras")
+    model.compile(optimizer=keras.optimizers.SGD(0.1), loss="sparse_categorical_crossentropy")
+    x, y = draw(rng, 8, 19, 23, 3), np.arange(8) % 11
+    losses = model.fit(x, y, epochs=3, batch_size=8, verbose=0).history["loss"]
+    assert len(model.trainable_weights) == 8
+    assert len(model.non_trainable_weights) >= 2
+    assert losses[-1] != losses[0]
+
+
+def test_same_model_same_bytes(tmp_path: Path, rng: np.random.Generator) -> None:
+    model = channels_last(small_cnn(rng))
+    for suffix in (".keras", ".h5"):
+        one, other = tmp_path / f"a{suffix}", tmp_path / f"b{suffix}"
+        write(model, one, WriteOptions())
+        write(model, other, WriteOptions())
+        assert one.read_bytes() == other.read_bytes()
+
+
+def test_shared_weights_are_one_layer(tmp_path: Path, rng: np.random.Generator) -> None:
+    b = Builder("twins")
+    left, right = b.input("left", FLOAT, ("batch", 7)), b.input("right", FLOAT, ("batch", 7))
+    kernel, bias = b.weight("k", draw(rng, 7, 5)), b.weight("b", draw(rng, 5))
+    with b.layer("tower", "Dense"):
+        ends = [b.op("Gemm", [x, kernel, bias]) for x in (left, right)]
+    with b.layer("difference", "Subtract"):
+        b.output(b.op("Sub", ends), "y")
+    feeds = {"left": draw(rng, 3, 7), "right": draw(rng, 3, 7)}
+    check(b.model(), feeds, tmp_path)
+    assert [layer["class_name"] for layer in config_of(tmp_path / "model.keras")].count("Dense") == 1
+
+
+def test_several_outputs_unused_input_and_passthrough(tmp_path: Path, rng: np.random.Generator) -> None:
+    b = Builder("ends")
+    x, idle = b.input("x", FLOAT, ("batch", 7)), b.input("idle", FLOAT, ("batch", 3))
+    with b.layer("a", "Dense"):
+        first = b.op("Gemm", [x, b.weight("k", draw(rng, 7, 5))])
+    with b.layer("b", "ReLU"):
+        second = b.op("Relu", [first])
+    b.output(second, "late")
+    b.output(first, "early")
+    b.output(idle, "same")
+    check(b.model(), {"x": draw(rng, 3, 7), "idle": draw(rng, 3, 3)}, tmp_path)
+
+
+def test_equal_shaped_branches_get_their_own_weights(tmp_path: Path, rng: np.random.Generator) -> None:
+    b = Builder("branches")
+    x = b.input("x", FLOAT, ("batch", 5))
+    values: list[ir.Value] = []
+    for index in range(9):
+        y = x
+        for depth in range(index % 4 + 1):
+            with b.layer(f"d{index}_{depth}", "Dense"):
+                y = b.op("Gemm", [y, b.weight("k", draw(rng, 5, 5)), b.weight("b", draw(rng, 5))])
+        values.append(y)
+    with b.layer("sum", "Add"):
+        total = b.op("Sum", [values[i] for i in rng.permutation(9)])
+    b.output(total, "total")
+    b.output(b.op("Mul", [values[3], values[6]]), "product")
+    check(b.model(), {"x": draw(rng, 3, 5)}, tmp_path)
+
+
+RECURRENT = [
+    (op, direction, ends, layout)
+    for op in ("LSTM", "GRU", "GRU_reset_after", "RNN")
+    for direction in ("forward", "reverse", "bidirectional")
+    for ends in ("sequence", "last", "both")
+    for layout in (0, 1)
+    if layout == 0 or (op == "LSTM" and ends != "last")
+]
+
+
+@pytest.mark.parametrize(("op", "direction", "ends", "layout"), RECURRENT, ids=lambda v: str(v))
+def test_recurrent(op: str, direction: str, ends: str, layout: int, tmp_path: Path, rng: np.random.Generator) -> None:
+    kind, units, features, time = op.split("_")[0], 5, 3, 7
+    gates, count = {"LSTM": 4, "GRU": 3, "RNN": 1}[kind], 2 if direction == "bidirectional" else 1
+    b = Builder(op)
+    x = b.input("x", FLOAT, ("batch", time, features))
+    with b.layer("memory", kind):
+        weights = [
+            b.weight("w", draw(rng, count, gates * units, features)),
+            b.weight("r", draw(rng, count, gates * units, units)),
+            b.weight("b", draw(rng, count, 2 * gates * units)),
+        ]
+        attributes: dict[str, Any] = {"hidden_size": units, "direction": direction}
+        if op == "GRU_reset_after":
+            attributes["linear_before_reset"] = 1
+        # ONNX Runtime has no layout=1: the graph is built time-major, then turned by hand below
+        first = b.op("Transpose", [x], {"perm": [1, 0, 2]})
+        y, h = b.node(kind, [first, *weights], attributes, num_outputs=2)
+        if count == 1:
+            sequence = b.op("Transpose", [b.op("Squeeze", [y, b.const([1])])], {"perm": [1, 0, 2]})
+            last = b.op("Squeeze", [h, b.const([0])])
+        else:
+            sequence = b.op("Reshape", [b.op("Transpose", [y], {"perm": [2, 0, 1, 3]}), b.const([0, 0, 10])])
+            last = b.op("Reshape", [b.op("Transpose", [h], {"perm": [1, 0, 2]}), b.const([0, 10])])
+    if ends in ("sequence", "both"):
+        b.output(sequence, "sequence")
+    if ends in ("last", "both"):
+        b.output(last, "last")
+    model, feeds = b.model(), {"x": draw(rng, 4, time, features)}
+    if layout == 0:
+        check(model, feeds, tmp_path)
+    else:
+        wanted = run_onnx(model, feeds)
+        write(batch_major(model, count), tmp_path / "m.keras", WriteOptions())
+        for got, other in zip(run_keras(tmp_path / "m.keras", feeds), wanted, strict=True):
+            np.testing.assert_allclose(got, other, atol=1e-5)
+    if layout == 0 and direction == "forward" and ends != "both":
+        write(channels_last(model), tmp_path / "m.keras", WriteOptions())
+        assert [layer["name"] for layer in config_of(tmp_path / "m.keras")] == ["x", "memory"]
+
+
+def batch_major(model: ir.Model, directions: int) -> ir.Model:
+    """The same model with its recurrent node at ``layout=1``."""
+    model = model.clone()
+    node = next(n for n in model.graph if n.op_type == "LSTM")
+    node.attributes["layout"] = ir.AttrInt64("layout", 1)
+    before = node.inputs[0].producer()  # type: ignore[union-attr]
+    assert before is not None
+    node.replace_input_with(0, before.inputs[0])
+    batch, time = node.inputs[0].shape[0], node.inputs[0].shape[1]  # type: ignore[union-attr,index]
+    for value, shape in zip(node.outputs, [(batch, time, directions, 5), (batch, directions, 5)], strict=True):
+        value.shape = ir.Shape(shape)
+        for use in list(value.uses()):
+            user = use.node
+            if user.op_type == "Transpose":  # (N, T, D, H) and (N, D, H) are already in place
+                ir.convenience.replace_all_uses_with(user.outputs[0], value)
+            else:
+                axes = ir.Tensor(np.array([2 if len(shape) == 4 else 1]), name=f"axes{len(shape)}")
+                constant = ir.Value(name=axes.name, const_value=axes, shape=ir.Shape([1]), type=ir.TensorType(INT64))
+                model.graph.initializers[axes.name] = constant  # type: ignore[index]
+                user.replace_input_with(1, constant)
+                after = next(iter(user.outputs[0].uses()), None)
+                if after is not None and after.node.op_type == "Transpose":
+                    user.outputs[0].shape = after.node.outputs[0].shape
+                    ir.convenience.replace_all_uses_with(
+                        after.node.outputs[0], user.outputs[0], replace_graph_outputs=True
+                    )
+    return model
+
+
+def test_lstm_states_and_initial_state(tmp_path: Path, rng: np.random.Generator) -> None:
+    b = Builder("lstm")
+    x = b.input("x", FLOAT, (2, 7, 3))
+    h0, c0 = b.input("h0", FLOAT, (1, 2, 5)), b.input("c0", FLOAT, (1, 2, 5))
+    weights = [b.weight("w", draw(rng, 1, 20, 3)), b.weight("r", draw(rng, 1, 20, 5)), b.weight("b", draw(rng, 1, 40))]
+    y = b.op("Transpose", [x], {"perm": [1, 0, 2]})
+    outputs = b.node("LSTM", [y, *weights, None, h0, c0], {"hidden_size": 5}, num_outputs=3)
+    for index, value in enumerate(outputs):
+        b.output(value, f"y{index}")
+    feeds = {"x": draw(rng, 2, 7, 3), "h0": draw(rng, 1, 2, 5), "c0": draw(rng, 1, 2, 5)}
+    check(b.model(), feeds, tmp_path)
+
+
+def test_embedding_and_integer_input(tmp_path: Path, rng: np.random.Generator) -> None:
+    b = Builder("tokens")
+    ids = b.input("ids", INT64, ("batch", 7))
+    with b.layer("tokens", "Embedding"):
+        y = b.op("Gather", [b.weight("table", draw(rng, 13, 5)), ids], {"axis": 0})
+    with b.layer("positions", "Add"):
+        y = b.op("Add", [y, b.weight("position", draw(rng, 1, 7, 5))])
+    with b.layer("best", "ArgMax"):
+        best = b.op("ArgMax", [y], {"axis": -1, "keepdims": 0})
+    b.output(y, "y")
+    b.output(best, "best")
+    check(b.model(), {"ids": rng.integers(0, 13, (3, 7))}, tmp_path)
+
+
+def quantized(rng: np.random.Generator, signed: bool) -> ir.Model:
+    """int8 in, int8 out, per-channel weights, int32 bias."""
+    b = Builder("quantized")
+    kind = np.int8 if signed else np.uint8
+    x = b.input("x", INT8 if signed else ir.DataType.UINT8, ("batch", 9, 11, 3))
+    zero = b.const(np.array(-5 if signed else 117, kind))
+
+    def cycle(value: ir.Value, scale: float) -> ir.Value:
+        parts = [b.const(np.float32(scale) + np.zeros((), np.float32)), zero]
+        return b.op("DequantizeLinear", [b.op("QuantizeLinear", [value, *parts]), *parts])
+
+    with b.layer("conv", "CONV_2D"):
+        y = b.op("DequantizeLinear", [x, b.const(np.array(0.021, np.float32)), zero])
+        scales = np.abs(draw(rng, 5)) * np.float32(0.01) + np.float32(0.002)
+        w = b.op(
+            "DequantizeLinear",
+            [b.weight("w", rng.integers(-127, 128, (5, 3, 3, 3), np.int8)), b.weight("s", scales)],
+            {"axis": 0},
+        )
+        bias = b.op(
+            "DequantizeLinear",
+            [b.weight("b", rng.integers(-900, 900, (5,), np.int32)), b.weight("bs", scales * np.float32(0.021))],
+            {"axis": 0},
+        )
+        y = cycle(b.op("Relu", [image(b, "Conv", [y, w, bias], pads=[1, 1, 1, 1])]), 0.03)
+    with b.layer("pool", "MAX_POOL_2D"):
+        y = cycle(image(b, "MaxPool", [y], kernel_shape=[2, 2], strides=[2, 2]), 0.03)
+    with b.layer("out", "QUANTIZE"):
+        b.output(b.op("QuantizeLinear", [y, b.const(np.array(0.04, np.float32)), zero]), "y")
+    return b.model()
+
+
+@pytest.mark.parametrize("signed", [True, False], ids=["int8", "uint8"])
+def test_quantized_graph_gives_the_same_integers(signed: bool, tmp_path: Path, rng: np.random.Generator) -> None:
+    model = quantized(rng, signed)
+    low, high = (-128, 128) if signed else (0, 256)
+    feeds = {"x": rng.integers(low, high, (3, 9, 11, 3)).astype(np.int8 if signed else np.uint8)}
+    artifacts = check(model, feeds, tmp_path)
+    assert "quantised" in artifacts[0].findings[0].what
+
+
+def test_all_unsupported_are_named_at_once(tmp_path: Path) -> None:
+    b = Builder("bad")
+    x = b.input("x", FLOAT, ("batch", 7))
+    with b.layer("one", "Det"):
+        y = b.op("ThresholdedRelu", [x])
+    with b.layer("two", "Hardmax"):
+        z = b.op("Hardmax", [x])
+    b.output(b.op("Add", [y, z]), "y")
+    with pytest.raises(UnsupportedOp) as caught:
+        write(b.model(), tmp_path / "m.keras", WriteOptions())
+    assert "one" in caught.value.where
+    assert "two" in caught.value.where
+    assert not (tmp_path / "m.keras").exists()
+
+
+def test_channels_first_graph_is_refused(tmp_path: Path, rng: np.random.Generator) -> None:
+    with pytest.raises(UnsupportedOp, match="Conv"):
+        write(small_cnn(rng), tmp_path / "m.keras", WriteOptions())
