@@ -82,10 +82,13 @@ class Activations(nn.Cell):
         super().__init__()
         cells = [nn.ReLU6(), nn.Sigmoid(), nn.Tanh(), nn.ELU(), nn.LeakyReLU(0.3), nn.GELU(), nn.SiLU(), nn.HSwish()]
         cells += [nn.HSigmoid(), nn.PReLU(3), nn.SeLU(), nn.Mish(), nn.Softsign(), nn.LogSoftmax(1), nn.HShrink()]
-        self.cells = nn.CellList(cells)
+        self.members = nn.CellList(cells)
 
     def construct(self, x):
-        return tuple(cell(x) for cell in self.cells)
+        results = ()
+        for cell in self.members:
+            results = (*results, cell(x))
+        return results
 
 
 class Pooling(nn.Cell):
@@ -94,10 +97,13 @@ class Pooling(nn.Cell):
         cells = [nn.MaxPool2d(3, 2), nn.MaxPool2d(3, 2, pad_mode="same"), nn.MaxPool2d(3, 2, pad_mode="pad", padding=1)]
         cells += [nn.AvgPool2d(3, 2), nn.AvgPool2d(3, 2, pad_mode="same")]
         cells += [nn.AvgPool2d(3, 2, pad_mode="pad", padding=1), nn.AdaptiveAvgPool2d((1, 1))]
-        self.cells = nn.CellList(cells)
+        self.members = nn.CellList(cells)
 
     def construct(self, x):
-        return tuple(cell(x) for cell in self.cells)
+        results = ()
+        for cell in self.members:
+            results = (*results, cell(x))
+        return results
 
 
 class Shapes(nn.Cell):

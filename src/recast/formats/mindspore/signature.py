@@ -54,7 +54,7 @@ def output_names(graph: wire.Message, count: int) -> list[str]:
     infos = graph.get("output", ())
     names = [o.get("name", "") for o in infos]
     if len(names) == 1 and count != 1:
-        maker = next((n for n in graph.get("node", ()) if names[0] in n.get("output", ())), {})
+        maker: wire.Message = next((n for n in graph.get("node", ()) if names[0] in n.get("output", ())), {})
         names = list(maker.get("input", ()))
     prefix = graph.get("name", "") + ":"
     foreign = len(names) != count or len(set(names)) != count or any(not n or n.startswith(prefix) for n in names)

@@ -269,7 +269,7 @@ def _encode_field(number: int, kind: str, value: Any) -> tuple[list[Piece], int]
         parts = [value.encode()]
         size = len(value.encode())
     elif kind == "bytes":
-        parts, size = ([value], value.nbytes) if isinstance(value, Stream) else ([bytes(value)], len(value))
+        parts, size = [value], value.nbytes if isinstance(value, Stream) else len(value)
     else:
         parts, size = _encode(kind, value)
     head = _number(number << 3 | 2) + _number(size)

@@ -155,7 +155,7 @@ class Writer:
         key = ("array", value.dtype.name, value.shape, value.tobytes()) if is_array else repr((type(value), value))
         if key not in self._constants:
             name = self._unique(f"ValueNode_{len(self._constants)}")
-            node = {"output": [name], "name": name, "op_type": "Constant"}
+            node: wire.Message = {"output": [name], "name": name, "op_type": "Constant"}
             self._nodes.append({**node, "attribute": [self.attribute("value", value)]})
             self._constants[key] = Ref(name)
         return self._constants[key]
@@ -246,6 +246,7 @@ class Writer:
         """The finished ModelProto."""
         renames, outputs = self._outputs()
         infos = [{"name": v.name, "tensor": [self._spec(v)]} for v in self.graph.inputs]
+        result: list[wire.Message]
         if len(outputs) == 1:
             last = outputs[0]
             result = [{"name": last, "tensor": [self._spec(self.graph.outputs[0])]}]
@@ -308,7 +309,7 @@ class Writer:
 
 def _bytes(tensor: ir.TensorProtocol) -> memoryview:
     array = np.ascontiguousarray(tensor.numpy())
-    return memoryview(array.reshape(-1).view(np.uint8))
+    return memoryview(array.reshape(-1).view(np.uint8))  # type: ignore[arg-type]  # NumPy's stubs lack Buffer
 
 
 def write(model: ir.Model, path: Path) -> Artifact:

@@ -108,11 +108,26 @@ def conv(c: Call) -> ir.Value:
         "dilations": spatial(dilations, count),
         "group": c.attribute("group", 1),
     }
-    if mode == SAME:
+    if mode == SAME and max(attributes["dilations"]) > 1:  # runtimes refuse the two together
+        attributes["pads"] = same_pads(dims(x)[2:], attributes)
+    elif mode == SAME:
         attributes["auto_pad"] = "SAME_UPPER"
     elif mode == PAD:
         attributes["pads"] = split_pads(c.attribute("pad"), count)
     return c.b.op("Conv", [x, weights], attributes)
+
+
+def same_pads(sizes: tuple[int | str | None, ...], window: dict[str, Any]) -> list[int]:
+    """Explicit (begins, ends) of SAME padding."""
+    begins, ends = [], []
+    for i, size in enumerate(sizes):
+        if not isinstance(size, int):
+            raise Refusal("SAME padding with dilation needs known sizes")
+        stride, reach = window["strides"][i], (window["kernel_shape"][i] - 1) * window["dilations"][i] + 1
+        total = max(0, (-(-size // stride) - 1) * stride + reach - size)
+        begins.append(total // 2)
+        ends.append(total - total // 2)
+    return [*begins, *ends]
 
 
 @reads("Conv2DTranspose", "Conv2DBackpropInput", "Conv3DTranspose")

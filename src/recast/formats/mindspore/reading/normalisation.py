@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,9 @@ import onnx_ir as ir
 
 from recast.formats.mindspore.read import Call
 from recast.formats.mindspore.reading import Refusal, reads
+from recast.formats.mindspore.reading.elementwise import like
 from recast.formats.mindspore.reading.linear import channels_first
+from recast.formats.mindspore.types import TYPE_IDS
 from recast.graph.view import dims
 
 
@@ -47,7 +50,8 @@ def group_norm(c: Call) -> tuple[Any, ...]:
     attributes = {"num_groups": groups, "epsilon": float(c.arg("eps", 4, 1e-5))}
     y = c.b.op("GroupNormalization", [x, scale, bias], attributes)
     if y.shape is None:
-        y.shape, y.dtype = x.shape, x.dtype
+        y.shape = x.shape
+        y.type = x.type
     return (y,)
 
 
@@ -97,6 +101,21 @@ def reduce_(c: Call) -> ir.Value:
     return c.b.op(_REDUCTIONS[c.op], inputs, {"keepdims": int(keep)})
 
 
+@reads("ReduceStd")
+def reduce_std(c: Call) -> tuple[Any, ...]:
+    x, axes, keep = c.value(0), c.ints("axis", 1, ()), bool(c.arg("keep_dims", 3, False))
+    axes = [a % len(dims(x)) for a in axes] or list(range(len(dims(x))))
+    sizes = [d for i, d in enumerate(dims(x)) if i in axes and isinstance(d, int)]
+    if len(sizes) != len(axes):
+        raise Refusal("the sizes must be known")
+    count = math.prod(sizes) - (1 if c.arg("unbiased", 2, True) else 0)
+    mean = c.b.op("ReduceMean", [x, c.b.const(axes)], {"keepdims": 1})
+    centred = c.b.op("Sub", [x, mean])
+    total = c.b.op("ReduceSum", [c.b.op("Mul", [centred, centred]), c.b.const(axes)], {"keepdims": int(keep)})
+    result = c.b.op("Sqrt", [c.b.op("Div", [total, like(c, count, x)])])
+    return result, mean if keep else c.b.op("Squeeze", [mean, c.b.const(axes)])
+
+
 @reads("ReduceAll", "ReduceAny")
 def reduce_bool(c: Call) -> ir.Value:
     given = c.arg("axis", 1, ())
@@ -110,8 +129,6 @@ def reduce_bool(c: Call) -> ir.Value:
 
 @reads("Argmax", "Argmin")
 def arg_extreme(c: Call) -> ir.Value:
-    from recast.formats.mindspore.types import TYPE_IDS
-
     wanted = TYPE_IDS.get(c.number("output_type", 2, 34))
     if wanted not in (ir.DataType.INT32, ir.DataType.INT64):
         raise Refusal("the element type it gives is not known")

@@ -26,7 +26,12 @@ def one_hot(c: Call) -> ir.Value:
     if on is None or off is None:
         raise Refusal("its values are not constant")
     values = np.stack([off.reshape(()), on.reshape(())])
-    return c.b.op("OneHot", [c.value(0), c.b.const(depth, np.int64), c.b.const(values)], {"axis": axis})
+    indices = c.value(0)
+    dtype = (indices.dtype or ir.DataType.INT64).numpy()
+    # a negative index is out of range here, but counts from the end in ONNX
+    low = c.b.op("Less", [indices, c.b.const(np.asarray(0, dtype))])
+    indices = c.b.op("Where", [low, c.b.const(np.asarray(depth, dtype)), indices])
+    return c.b.op("OneHot", [indices, c.b.const(depth, np.int64), c.b.const(values)], {"axis": axis})
 
 
 @reads("CumSum")

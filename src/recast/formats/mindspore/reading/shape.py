@@ -37,7 +37,7 @@ def keeps_batch(x: ir.Value, wanted: tuple[Any, ...]) -> bool:
     rest = (*sizes[1:], *wanted[1:])
     if not all(isinstance(d, int) and d > 0 for d in rest):
         return False
-    return math.prod(d for d in sizes[1:] if isinstance(d, int)) == math.prod(wanted[1:])
+    return bool(math.prod(d for d in sizes[1:] if isinstance(d, int)) == math.prod(wanted[1:]))
 
 
 @reads("Reshape")

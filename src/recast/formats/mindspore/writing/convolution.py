@@ -126,7 +126,7 @@ def conv_transpose(w: Writer, node: ir.Node) -> None:
     size: Arg = (batch, channels[1] * group, *out)
     if not isinstance(batch, int):
         batch_now = w.item(w.fn("Shape", data), 0)
-        size = w.pack([batch_now, channels[1] * group, *out])
+        size = w.pack([batch_now, channels[1] * group, *(int(d or 0) for d in out)])
     attributes = {
         "kernel_size": tuple(kernel),
         "mode": 1,

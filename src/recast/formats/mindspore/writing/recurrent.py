@@ -53,6 +53,14 @@ def lstm(w: Writer, node: ir.Node) -> None:
             w.bind(outputs[index], _join(w, [m[index] for m in made], 0))
 
 
+def size_of(kernel: ir.Value) -> int:
+    """The last dimension of a kernel (D, 4 H, size)."""
+    size = dims(kernel)[-1]
+    if not isinstance(size, int):
+        raise Refusal("its weights' shape is not known")
+    return size
+
+
 def _join(w: Writer, parts: list[Ref], axis: int) -> Ref:
     return parts[0] if len(parts) == 1 else w.fn("Concat", w.pack(parts), axis)
 
@@ -60,12 +68,12 @@ def _join(w: Writer, parts: list[Ref], axis: int) -> Ref:
 def _one(w: Writer, node: ir.Node, direction: int, backwards: bool) -> tuple[Ref, Ref, Ref]:
     """One direction: (T, N, H) and the last two states (1, N, H)."""
     x, kernel = value_of(node), value_of(node, 1)
-    hidden = int(attr(node, "hidden_size", 0)) or int(np.shape(const(value_of(node, 2)))[-1])
+    hidden = int(attr(node, "hidden_size", 0)) or size_of(value_of(node, 2))
     states = [_state(w, node, index, direction, hidden) for index in (5, 6)]
     flat, biased = _flattened(node, direction, hidden)
     packed = w.weight(kernel, flat)
     attributes: dict[str, Any] = {
-        "input_size": int(np.shape(const(kernel))[-1]),
+        "input_size": size_of(kernel),
         "hidden_size": hidden,
         "num_layers": 1,
         "has_bias": biased,

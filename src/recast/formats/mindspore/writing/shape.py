@@ -330,8 +330,9 @@ def range_(w: Writer, node: ir.Node) -> None:
     values = [const(v) for v in node.inputs]
     if any(v is None for v in values):
         raise Refusal("its limits must be constant")
-    start, limit, delta = (np.asarray(v).reshape(()) for v in values)
-    w.bind(node.outputs[0], w.constant(np.arange(start, limit, delta, dtype=start.dtype)))
+    start, limit, delta = (np.asarray(v).reshape(()).item() for v in values)
+    held = np.arange(start, limit, delta, dtype=dtype_of(node.outputs[0]).numpy())
+    w.bind(node.outputs[0], w.constant(held))
 
 
 @writes("Trilu")
