@@ -1,0 +1,56 @@
+"""PyTorch: module source with safetensors, state dicts (``.pt``), exported programs (``.pt2``)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from recast.formats._format import Artifact, Format, ReadOptions, Runner, WriteOptions
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+_LEGACY = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."  # first pickle of torch.save before 1.6
+_SUFFIXES = (".py", ".pt", ".pt2", ".pth")
+
+
+class PyTorch(Format):
+    """PyTorch modules."""
+
+    name = "torch"
+    title = "PyTorch"
+    suffixes = _SUFFIXES
+    layout = "channels_first"
+    passes = ("layout", "fold_constants", "clean")
+    judge = ("torch", "torch")
+
+    def sniff(self, path: Path, head: bytes) -> bool:
+        """Torch's zip or legacy pickle, or Python source that names torch."""
+        if head.startswith(_LEGACY):
+            return True
+        if head.startswith(b"PK\x03\x04"):
+            return b"data.pkl" in head or b"archive_format" in head or b".format_version" in head
+        return path.suffix.lower() == ".py" and b"torch" in head
+
+    def read(self, path: Path, options: ReadOptions) -> ir.Model:
+        """See ``read.py``."""
+        import importlib
+
+        model: ir.Model = importlib.import_module("recast.formats.torch.read").read(path, options)
+        return model
+
+    def write(self, model: ir.Model, path: Path, options: WriteOptions) -> Artifact:
+        """See ``write.py``."""
+        from recast.formats.torch.write import write
+
+        return write(model, path, options)
+
+    def open(self, path: Path, trust: bool = False) -> Runner:
+        """Load in PyTorch, in a child process. Code is executed only if this process wrote it, or with ``trust``."""
+        from recast._util.child import RemoteRunner
+        from recast.formats.torch.write import made_here
+
+        return RemoteRunner("recast.formats.torch.run", path, {"sha256": made_here(), "trust": trust})
+
+
+FORMAT = PyTorch()

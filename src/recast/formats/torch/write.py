@@ -1,0 +1,63 @@
+"""Graph → PyTorch files: source with safetensors, a state dict, or an exported program."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import onnx_ir as ir
+
+from recast.formats._format import Artifact, WriteOptions
+from recast.formats.torch.write_state import write_pt, write_safetensors
+from recast.formats.torch.writing._source import generate
+
+_written: set[str] = set()  # SHA-256 of every file of code that this process made
+
+
+def write(model: ir.Model, path: Path, options: WriteOptions) -> Artifact:
+    """Write ``path`` (``.py``, ``.pt``, ``.pth`` or ``.pt2``) and its companions beside it.
+
+    Raises:
+        UnsupportedOp, UnsupportedType: what PyTorch cannot express.
+        MissingDependency: ``.pt2`` is asked for and PyTorch is not installed.
+    """
+    suffix = path.suffix.lower()
+    script = path.with_suffix(".py")
+    if suffix in (".pt", ".pth"):
+        source = generate(model, suffix)
+        write_pt(path, source.entries)
+        _write_script(script, source.text)
+        return Artifact((path, script))
+    source = generate(model)
+    weights = path.with_suffix(".safetensors")
+    write_safetensors(weights, source.entries)
+    _write_script(script, source.text)
+    if suffix != ".pt2":
+        return Artifact((script, weights))
+    from recast._util.child import RemoteRunner
+
+    with RemoteRunner("recast.formats.torch.run", script, {"sha256": [sha256(script)]}) as runner:
+        runner.call("export", target=str(path))
+    remember(path)
+    return Artifact((path, script, weights))
+
+
+def _write_script(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+    remember(path)
+
+
+def sha256(path: Path) -> str:
+    """Hash of a file's content."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def remember(path: Path) -> None:
+    """Note that this process made the file: only such files are executed without asking."""
+    _written.add(sha256(path))
+
+
+def made_here() -> list[str]:
+    """Hashes of the files of code that this process made."""
+    return sorted(_written)

@@ -1,0 +1,21 @@
+"""Support text: activations that PyTorch lacks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+    import torch.nn.functional as F
+    from torch import Tensor
+
+
+def shrink(x: Tensor, bias: float, limit: float) -> Tensor:
+    """Move values beyond ``limit`` towards 0 by ``bias``; the rest becomes 0."""
+    y = torch.where(x < -limit, x + bias, torch.where(x > limit, x - bias, torch.zeros_like(x)))
+    return y.to(x.dtype)
+
+
+def hardmax(x: Tensor, axis: int) -> Tensor:
+    """1 at the first largest element along an axis, else 0."""
+    return F.one_hot(x.argmax(axis), x.shape[axis]).movedim(-1, axis).to(x.dtype)
