@@ -1,0 +1,235 @@
+"""The check itself: run source and target on the same inputs and judge every output. ``verify`` is the entry point."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx_ir as ir
+
+from recast._util.child import TensorSpec
+from recast.errors import RecastError
+from recast.formats._format import Runner
+from recast.verify.bounds import integer_bounds
+from recast.verify.compare import Difference
+from recast.verify.feeds import Feed, FeedPlan, make_feeds
+from recast.verify.judge import Judge
+from recast.verify.local import GraphRunner, perm_of
+from recast.verify.outcome import FeedRecord, Note, Report, Wrong
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two models.
+
+    Args:
+        name: what to call it (file name).
+        runner: the model in its own runtime; None: ONNX Runtime runs ``graph``.
+        graph: source: the graph that was read (enables the float64 tie-breaker and id bounds);
+            target: the graph that was written (its ``recast.perm`` marks permuted inputs and outputs).
+        runtime: name and version of the runtime, for the record.
+    """
+
+    name: str
+    runner: Runner | None = None
+    graph: ir.Model | None = None
+    runtime: str = ""
+
+
+Writer = Callable[[ir.Model], Side]
+
+
+@dataclass(frozen=True)
+class Options:
+    """``writer`` converts a graph to a running target again; with it, a mismatch is traced to its operator."""
+
+    seed: int = 0
+    data: Mapping[str, np.ndarray] = field(default_factory=dict)
+    writer: Writer | None = None
+    max_elements: int = 4_000_000
+    max_feeds: int = 64
+
+
+def verify(source: Side, target: Side, options: Options | None = None) -> Report:
+    """Compare two models on at least eight inputs.
+
+    Never raises for a mismatch: the report says what was found. A runtime that refuses or dies is a failed verdict.
+    """
+    options = options or Options()
+    report = Report(source.name, target.name, target_runtime=target.runtime)
+    try:
+        runner = source.runner or _graph_runner(source)
+    except RecastError as error:
+        return report.failed(Wrong("source", f"the source does not run: {error.what}", error.where))
+    report.source_runtime = source.runtime if source.runner else "graph only (ONNX Runtime)"
+    if target.runner is None and target.graph is None:
+        return report.failed(Wrong("target", "the target has neither a runtime nor a graph", target.name))
+    try:
+        target_runner = target.runner or _graph_runner(target)
+    except RecastError as error:
+        return report.failed(Wrong("target", f"the target does not run: {error.what}", error.where))
+    pair = _Pair(Side(source.name, runner, source.graph), Side(target.name, target_runner, target.graph), report)
+    if pair.match():
+        _run_all(pair, options)
+    if report.wrong and options.writer is not None and source.graph is not None:
+        from recast.verify.bisect import locate
+
+        locate(report, source.graph, options.writer, pair.first_bad)
+    if source.runner is None:
+        runner.close()
+    if target.runner is None:
+        target_runner.close()
+    return report
+
+
+def _graph_runner(side: Side) -> GraphRunner:
+    if side.graph is None:
+        raise RecastError("there is neither a runtime nor a graph", side.name)
+    return GraphRunner(side.graph)
+
+
+class _Pair:
+    """Two running models whose inputs and outputs are matched by name, or else by position."""
+
+    def __init__(self, source: Side, target: Side, report: Report) -> None:
+        self.report, self.graph = report, source.graph
+        assert source.runner is not None  # noqa: S101 set by verify
+        assert target.runner is not None  # noqa: S101 set by verify
+        self.source, self.target = source.runner, target.runner
+        self.inputs: list[tuple[TensorSpec, TensorSpec]] = []
+        self.outputs: list[tuple[TensorSpec, TensorSpec]] = []
+        self.perms_in: dict[str, tuple[int, ...]] = {}
+        self.perms_out: dict[str, tuple[int, ...]] = {}
+        self.target_graph = target.graph
+        self.first_bad: Feed | None = None
+
+    def match(self) -> bool:
+        """Pair inputs and outputs; False (and a failed report) where their numbers differ."""
+        sides = (
+            ("input", self.source.inputs, self.target.inputs, self.inputs),
+            ("output", self.source.outputs, self.target.outputs, self.outputs),
+        )
+        for what, ours, theirs, pairs in sides:
+            if len(ours) != len(theirs):
+                text = f"the source has {len(ours)} {what}s, the target has {len(theirs)}"
+                self.report.failed(Wrong("signature", text, f"{[s.name for s in ours]} and {[s.name for s in theirs]}"))
+                return False
+            by_name = {s.name: s for s in theirs}
+            if set(by_name) == {s.name for s in ours}:
+                pairs.extend((s, by_name[s.name]) for s in ours)
+            else:
+                pairs.extend(zip(ours, theirs, strict=True))
+                names = ", ".join(f"{a.name} = {b.name}" for a, b in pairs)
+                self.report.notes.append(Note(f"{what}s are matched by position", names))
+        if self.target_graph is not None:
+            graph = self.target_graph.graph
+            self.perms_in = _perms(self.target.inputs, graph.inputs)
+            self.perms_out = _perms(self.target.outputs, graph.outputs)
+        return True
+
+    def plan(self, options: Options) -> FeedPlan:
+        """Feeds that both sides can take."""
+        specs, sizes = [], {}
+        for ours, theirs in self.inputs:
+            specs.append(ours)
+            perm = self.perms_in.get(theirs.name)
+            if len(ours.shape) != len(theirs.shape):
+                continue
+            for axis, dim in enumerate(theirs.shape):
+                mine = ours.shape[perm[axis] if perm else axis]
+                if isinstance(mine, str) and isinstance(dim, int):
+                    sizes[mine] = dim
+        if sizes:
+            self.report.notes.append(Note("dynamic dimensions became fixed", ", ".join(f"{k} = {v}" for k, v in sizes.items())))
+        bounds = integer_bounds(self.graph.graph) if self.graph is not None else {}
+        bounds = self._by_position(bounds)
+        return FeedPlan(specs, bounds, self._named(options.data), options.seed, options.max_elements, sizes)
+
+    def _by_position(self, bounds: dict[str, tuple[int, int]]) -> dict[str, tuple[int, int]]:
+        """Bounds are known by the graph's input names; runtimes may use others in the same order."""
+        if self.graph is None:
+            return {}
+        names = {v.name or "": s.name for v, s in zip(self.graph.graph.inputs, self.source.inputs, strict=False)}
+        known = {s.name for s in self.source.inputs}
+        return {(n if n in known else names.get(n, n)): b for n, b in bounds.items()}
+
+    def _named(self, data: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        if len(data) == 1 and len(self.inputs) == 1:
+            return {self.inputs[0][0].name: next(iter(data.values()))}
+        return dict(data)
+
+    def run_target(self, feed: Feed) -> dict[str, np.ndarray]:
+        """The target's outputs under the source's names, axes in the source's order."""
+        arrays = {}
+        for ours, theirs in self.inputs:
+            array = feed.arrays[ours.name]
+            perm = self.perms_in.get(theirs.name)
+            if perm is not None:
+                array = np.ascontiguousarray(array.transpose(perm))
+            if theirs.dtype and array.dtype.kind in "iu" and np.dtype(theirs.dtype).kind in "iu":
+                array = array.astype(theirs.dtype)
+            arrays[theirs.name] = array
+        results = self.target.run(arrays)
+        named = {}
+        for ours, theirs in self.outputs:
+            value, perm = results[theirs.name], self.perms_out.get(theirs.name)
+            named[ours.name] = value if perm is None else value.transpose(np.argsort(perm))
+        return named
+
+
+def _perms(specs: tuple[TensorSpec, ...], values: object) -> dict[str, tuple[int, ...]]:
+    found = {}
+    for spec, value in zip(specs, list(values), strict=False):  # type: ignore[call-overload]
+        perm = perm_of(value)
+        if perm is not None:
+            found[spec.name] = perm
+    return found
+
+
+def _run_all(pair: _Pair, options: Options) -> None:
+    report = pair.report
+    try:
+        feeds = make_feeds(pair.plan(options))[: options.max_feeds]
+    except (ValueError, TypeError, KeyError) as error:
+        report.failed(Wrong("feeds", f"no inputs could be made: {error}"))
+        return
+    report.seed = options.seed
+    judge = Judge(pair.graph, [(a.name, b.name) for a, b in zip(pair.graph.graph.inputs if pair.graph else (), pair.source.inputs, strict=False)])
+    for feed in feeds:
+        record = _run_one(pair, judge, feed)
+        if record is None:
+            continue
+        report.feeds.append(record)
+        bad = next((d for d in record.differences if not d.accepted), None)
+        if bad is not None and report.wrong is None:
+            pair.first_bad = feed
+            report.wrong = Wrong("graph" if bad.problem == "source" else "values", bad.text(), f"feed {feed.name}", bad)
+        if report.wrong is not None and sum(not r.accepted for r in report.feeds) >= 3:
+            break
+    report.oracle = judge.state
+    report.tolerances = judge.applied
+    ran = [r for r in report.feeds if r.differences]
+    if report.wrong is None and not ran:
+        report.failed(Wrong("feeds", "the source refused every input: nothing was proved"))
+    if ran and not any(r.varied for r in ran):
+        report.notes.append(Note("every output was constant on every input: this proves little", level="warning"))
+
+
+def _run_one(pair: _Pair, judge: Judge, feed: Feed) -> FeedRecord | None:
+    shapes = {name: tuple(a.shape) for name, a in feed.arrays.items()}
+    try:
+        wanted = pair.source.run(feed.arrays)
+    except RecastError as error:
+        pair.report.notes.append(Note(f"the source refuses feed {feed.name}", error.what))
+        return None
+    try:
+        found = pair.run_target(feed)
+    except RecastError as error:
+        pair.report.failed(Wrong("target", f"the target fails where the source runs: {error.what}", f"feed {feed.name}"))
+        return FeedRecord(feed.name, shapes, ())
+    differences: list[Difference] = []
+    for position, (ours, _) in enumerate(pair.outputs):
+        differences.append(judge.compare((position, ours.name), wanted[ours.name], found[ours.name], feed))
+    varied = any(np.asarray(w).size > 1 and bool((w != w.reshape(-1)[0]).any()) for w in wanted.values())
+    return FeedRecord(feed.name, shapes, tuple(differences), varied)

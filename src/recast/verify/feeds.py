@@ -1,0 +1,232 @@
+"""Inputs that tell graphs apart: at least eight kinds, from a seeded generator; a constant input is never made."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from recast._util.child import TensorSpec
+
+Kind = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Feed:
+    """One run: ``name`` says what it is, ``arrays`` are keyed by input name."""
+
+    name: str
+    arrays: Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class FeedPlan:
+    """How to make feeds.
+
+    Args:
+        inputs: names, dtypes and shapes; ``str`` dimensions are dynamic, equal names have equal sizes.
+        bounds: for integer inputs: (lowest, highest) allowed value.
+        data: real samples by input name, first axis = samples (or one sample of the input's own shape).
+        seed: seed of everything.
+        max_elements: total input elements allowed per feed; larger batches are left out.
+        sizes: fixed sizes for dynamic dimensions by name (from the target, say).
+    """
+
+    inputs: Sequence[TensorSpec]
+    bounds: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    data: Mapping[str, np.ndarray] = field(default_factory=dict)
+    seed: int = 0
+    max_elements: int = 4_000_000
+    sizes: Mapping[str, int] = field(default_factory=dict)
+
+
+def index_code(shape: tuple[int, ...]) -> np.ndarray:
+    """Every element says where it is: no two axes, directions or neighbours look alike. Values in about [-1, 1]."""
+    total = np.zeros(shape)
+    product = np.ones(shape)
+    for axis, size in enumerate(shape):
+        at = (np.arange(size) + 1.0) / (size + 1.0)
+        line = at.reshape([-1 if a == axis else 1 for a in range(len(shape))])
+        weight = math.sqrt(axis + 2.0)
+        total = total + np.sin(weight * 2.5 * line * (1 + line)) / (axis + 1.0)
+        product = product * (0.5 + line)
+    return total / max(1, len(shape)) ** 0.5 + 0.05 * product
+
+
+def _impulses(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    flat = np.zeros(math.prod(shape))
+    count = max(1, flat.size // 97)
+    flat[rng.choice(flat.size, count, replace=False)] = rng.uniform(0.5, 2.0, count) * rng.choice([-1, 1], count)
+    if flat.size:
+        flat[flat.size // 3] = 1.5
+    return flat.reshape(shape)
+
+
+def _signs(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    return rng.choice([-1.0, 1.0], shape) * (1 + 0.25 * index_code(shape))
+
+
+FLOAT_KINDS: dict[str, Kind] = {
+    "normal": lambda rng, shape: rng.standard_normal(shape),
+    "uniform": lambda rng, shape: rng.random(shape),
+    "pixels": lambda rng, shape: np.floor(rng.random(shape) * 256),
+    "index": lambda _rng, shape: index_code(shape),
+    "impulses": _impulses,
+    "large": lambda rng, shape: 100.0 * rng.standard_normal(shape),
+    "tiny": lambda rng, shape: 1e-3 * rng.standard_normal(shape),
+    "signs": _signs,
+    "wide": lambda rng, shape: rng.standard_normal(shape) * np.exp2(rng.uniform(-12, 6, shape)),
+}
+
+
+def _integers(kind: str, rng: np.random.Generator, shape: tuple[int, ...], bounds: tuple[int, int]) -> np.ndarray:
+    low, high = bounds
+    span = high - low
+    if kind in ("normal", "wide"):
+        middle = rng.standard_normal(shape) * span / 6 + (low + high) / 2
+        return np.clip(np.rint(middle), low, high).astype(np.int64)
+    if kind == "index":
+        step = max(1, span // 251)
+        ramp = np.arange(math.prod(shape), dtype=np.int64).reshape(shape) * 7 * step
+        return low + ramp % (span + 1)
+    if kind == "impulses":
+        values = np.full(shape, low, dtype=np.int64).reshape(-1)
+        values[:: max(2, values.size // 7)] = high
+        return values.reshape(shape)
+    if kind in ("large", "signs"):
+        return rng.choice(np.array([low, high], dtype=np.int64), shape)
+    if kind == "tiny":
+        middle_low = low + span // 2 - min(2, span // 2)
+        return rng.integers(middle_low, min(high, middle_low + 4) + 1, shape, dtype=np.int64)
+    return rng.integers(low, high, shape, dtype=np.int64, endpoint=True)
+
+
+def make_array(kind: str, rng: np.random.Generator, spec: TensorSpec, shape: tuple[int, ...], plan: FeedPlan) -> np.ndarray:
+    """One input array of the given kind, shape and the spec's dtype."""
+    dtype = np.dtype(_numpy_dtype(spec.dtype))
+    if dtype.kind == "b":
+        return rng.random(shape) < (0.2 if kind == "impulses" else 0.5)
+    if dtype.kind in "iu":
+        return _integers(kind, rng, shape, plan.bounds.get(spec.name) or default_bounds(dtype)).astype(dtype)
+    return np.ascontiguousarray(FLOAT_KINDS[kind](rng, shape)).astype(dtype)
+
+
+def default_bounds(dtype: np.dtype) -> tuple[int, int]:
+    """Full range for 8 bits, a wide range for 16, small numbers beyond (they are ids or counts)."""
+    if dtype.itemsize <= 2:
+        info = np.iinfo(dtype)
+        return int(info.min), int(info.max)
+    return 0, 9
+
+
+def _numpy_dtype(name: str) -> np.dtype:
+    if name == "bfloat16" or name.startswith(("float8", "int4", "uint4")):
+        import ml_dtypes
+
+        return np.dtype(getattr(ml_dtypes, name))
+    return np.dtype(name)
+
+
+def _symbols(inputs: Sequence[TensorSpec]) -> tuple[list[str], list[str]]:
+    """Dynamic dimensions: those that are the first axis of an input (batch), and the others."""
+    batch: list[str] = []
+    inner: list[str] = []
+    for spec in inputs:
+        for axis, dim in enumerate(spec.shape):
+            if isinstance(dim, str) and dim not in batch + inner:
+                first = axis == 0 and len(spec.shape) > 1
+                (batch if first or "batch" in dim.lower() else inner).append(dim)
+    return batch, inner
+
+
+def _inner_sizes(inputs: Sequence[TensorSpec], symbol: str) -> tuple[int, ...]:
+    """Three sizes to try for a dynamic axis that is not the batch; images get sizes that strides divide, and primes."""
+    rank = max(len(s.shape) for s in inputs if symbol in s.shape)
+    return (64, 67, 96) if rank >= 4 else (7, 1, 13)
+
+
+def sizes_to_try(plan: FeedPlan) -> list[dict[str, int]]:
+    """Sizes of all dynamic dimensions, one mapping per variant; the first is the plain one (batch 1)."""
+    batch, inner = _symbols(plan.inputs)
+    variants: list[dict[str, int]] = []
+    count = 3 if inner else 1
+    for turn in range(count):
+        sizes = {s: _inner_sizes(plan.inputs, s)[(turn + i) % 3 if turn else 0] for i, s in enumerate(inner)}
+        variants.append({**dict.fromkeys(batch, 1), **sizes})
+    base = variants[0]
+    if batch:
+        variants += [{**base, **dict.fromkeys(batch, n)} for n in (3, 8)]
+    fixed = [{**v, **{k: n for k, n in plan.sizes.items() if k in v}} for v in variants]
+    unique: list[dict[str, int]] = []
+    for variant in fixed:
+        if variant not in unique:
+            unique.append(variant)
+    return unique
+
+
+def shape_for(spec: TensorSpec, sizes: Mapping[str, int]) -> tuple[int, ...]:
+    """The spec's shape with its dynamic dimensions filled in."""
+    return tuple(sizes[d] if isinstance(d, str) else int(d) for d in spec.shape)
+
+
+def make_feeds(plan: FeedPlan) -> list[Feed]:
+    """All feeds: every kind at the plain size, then other sizes (a batch of 8 holds eight kinds), then real samples."""
+    feeds = []
+    variants = sizes_to_try(plan)
+    names = list(FLOAT_KINDS)
+    for number, kind in enumerate(names):
+        feeds.append(_feed(plan, [kind], variants[0], number))
+    for number, sizes in enumerate(variants[1:]):
+        elements = sum(math.prod(shape_for(s, sizes)) for s in plan.inputs)
+        if elements <= plan.max_elements:
+            turned = names[number:] + names[:number]
+            feeds.append(_feed(plan, turned, sizes, 100 + number))
+    return feeds + _samples(plan, variants[0])
+
+
+def _feed(plan: FeedPlan, kinds: Sequence[str], sizes: Mapping[str, int], number: int) -> Feed:
+    batch, _ = _symbols(plan.inputs)
+    arrays = {}
+    for index, spec in enumerate(plan.inputs):
+        rng = np.random.default_rng([plan.seed, number, index])
+        shape = shape_for(spec, sizes)
+        stacked = len(kinds) > 1 and len(shape) > 1 and spec.shape[0] in batch and shape[0] > 1
+        if stacked:
+            rows = [make_array(kinds[i % len(kinds)], rng, spec, shape[1:], plan) for i in range(shape[0])]
+            arrays[spec.name] = np.stack(rows)
+        else:
+            arrays[spec.name] = make_array(kinds[0], rng, spec, shape, plan)
+    size = ", ".join(f"{k}={v}" for k, v in sizes.items())
+    label = kinds[0] if len(kinds) == 1 else "mixed"
+    return Feed(f"{label} ({size})" if size else label, arrays)
+
+
+def _samples(plan: FeedPlan, sizes: Mapping[str, int]) -> list[Feed]:
+    """Up to 8 real samples as runs of the plain size; every input must be given."""
+    if not plan.data or any(s.name not in plan.data for s in plan.inputs):
+        return []
+    feeds = []
+    for sample in range(8):
+        arrays = {}
+        for spec in plan.inputs:
+            taken = take_sample(plan.data[spec.name], sample, shape_for(spec, sizes))
+            if taken is None:
+                return feeds
+            arrays[spec.name] = taken.astype(_numpy_dtype(spec.dtype))
+        feeds.append(Feed(f"sample {sample}", arrays))
+    return feeds
+
+
+def take_sample(data: np.ndarray, sample: int, shape: tuple[int, ...]) -> np.ndarray | None:
+    """Sample ``sample`` of ``data`` in the wanted shape, or None where there is none or it does not fit."""
+    if data.shape == shape:
+        return data if sample == 0 else None
+    if sample >= len(data):
+        return None
+    if data.shape[1:] == shape[1:] and shape[:1] == (1,):
+        return data[sample : sample + 1]
+    if data.shape[1:] == shape:
+        return np.asarray(data[sample])
+    return None

@@ -1,0 +1,124 @@
+"""Judge one output on one feed: a quick comparison first, the float64 run only where that is not tight."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import onnx_ir as ir
+
+from recast.verify import compare
+from recast.verify.compare import Difference
+from recast.verify.feeds import Feed
+from recast.verify.oracle import Oracle, OracleUnavailable
+from recast.verify.ties import only_ties
+from recast.verify.tolerances import JITTER_RUNS, TABLE, Tolerance, for_dtype
+
+
+class Judge:
+    """Keeps the oracle of one source graph, and its runs on the feed at hand.
+
+    Args:
+        model: the source's graph, or None: everything is judged without float64.
+        names: (graph input, runtime input) names, in order.
+    """
+
+    def __init__(self, model: ir.Model | None, names: Sequence[tuple[str | None, str]]) -> None:
+        self.state = "not needed"
+        self.applied: dict[str, Tolerance] = {}
+        self._model, self._names = model, names
+        self._oracle: Oracle | None = None
+        self._feed: Feed | None = None
+        self._exact: dict[str, np.ndarray] = {}
+        self._noise: dict[str, np.ndarray] = {}
+
+    def compare(self, output: tuple[int, str], source: np.ndarray, target: np.ndarray, feed: Feed) -> Difference:
+        """Judge one output.
+
+        Args:
+            output: its position and name.
+            source: what the source's runtime computed.
+            target: what the target's runtime computed, axes as in the source.
+            feed: the inputs.
+        """
+        position, name = output
+        source, target = np.asarray(source), np.asarray(target)
+        form = compare.same_form(name, source, target)
+        if form is not None:
+            return form
+        tolerance = for_dtype(source.dtype.name)
+        self.applied[tolerance.name] = tolerance
+        first = compare.tight(name, source, target, tolerance)
+        if first.accepted or first.problem == "non-finite":
+            return first
+        if not self._evaluate(feed):
+            return self._blind(name, source, target, tolerance)
+        exact = list(self._exact.values())[position]
+        noise = list(self._noise.values())[position]
+        if exact.shape != source.shape:
+            return replace(first, problem="source", source=str(list(exact.shape)), target=str(list(source.shape)))
+        if self._oracle is not None and self._oracle.quantised:
+            tolerance = TABLE["quantised"]
+            self.applied[tolerance.name] = tolerance
+        elif tolerance.name == "exact":
+            return self._integers(position, first, (source, target), exact)
+        return compare.against_exact(name, (source, target, exact), noise, tolerance)
+
+    def _blind(self, name: str, source: np.ndarray, target: np.ndarray, tolerance: Tolerance) -> Difference:
+        return compare.tight(name, source, target, tolerance, blind=True)
+
+    def _integers(
+        self, position: int, first: Difference, arrays: tuple[np.ndarray, np.ndarray], exact: np.ndarray
+    ) -> Difference:
+        """Indices may differ where float64 shows that the choice is a tie within rounding."""
+        oracle = self._oracle
+        if oracle is None or self._feed is None:
+            return first
+        value = oracle.model.graph.outputs[position]
+        feeds = self._graph_feeds(self._feed)
+        if only_ties(oracle, value, feeds, (arrays[0], arrays[1], exact)):
+            return replace(first, accepted=True, problem="", stage="tie", ratio=1.0)
+        return first
+
+    def _graph_feeds(self, feed: Feed) -> dict[str, np.ndarray]:
+        return {graph or runtime: feed.arrays[runtime] for graph, runtime in self._names}
+
+    def _evaluate(self, feed: Feed) -> bool:
+        """Run the oracle on this feed (once); False where it is unavailable."""
+        if self._model is None or self.state.startswith("unavailable"):
+            self.state = self.state if self._model is not None else "unavailable: no graph"
+            return False
+        if self._feed is feed:
+            return True
+        try:
+            if self._oracle is None:
+                self._oracle = Oracle(self._model)
+            feeds = self._graph_feeds(feed)
+            self._exact = self._oracle.run(feeds)
+            self._noise = measure_noise(self._oracle, feeds, self._exact)
+        except OracleUnavailable as error:
+            self.state = f"unavailable: {error}"
+            return False
+        self._feed = feed
+        self.state = "used"
+        return True
+
+
+def measure_noise(
+    oracle: Oracle, feeds: dict[str, np.ndarray], exact: dict[str, np.ndarray], wanted: Sequence[str] | None = None
+) -> dict[str, np.ndarray]:
+    """How far correct runs stray from float64: a run in the graph's own types, or runs with jittered roundings."""
+    names = list(exact)
+    runs = []
+    if oracle.quantised:
+        for number in range(JITTER_RUNS):
+            runs.append(oracle.run(feeds, wanted=wanted, jitter=np.random.default_rng([7, number])))
+    else:
+        runs.append(oracle.run(feeds, exact=False, wanted=wanted))
+    noise = {}
+    for name in names:
+        base = exact[name].astype(np.float64)
+        with np.errstate(invalid="ignore"):
+            noise[name] = np.max([np.abs(run[name].astype(np.float64) - base) for run in runs], axis=0)
+    return noise

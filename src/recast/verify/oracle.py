@@ -1,0 +1,234 @@
+"""The float64 run of a graph: the tie-breaker when two runtimes differ by more than a few roundings.
+
+Operators come from ``kernels``; the rest from ONNX's own reference implementation, for those operators where it is sound in float64
+(``tests/verify/test_oracle.py`` runs ONNX's node tests through it). What neither knows makes the oracle unavailable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from recast.graph import OPSET
+from recast.verify.kernels import Call, Kernel, kernels
+
+# Operators of ONNX's reference implementation that the node tests passed in float64.
+REFERENCE = frozenset(
+    """Acos Acosh And ArgMax ArgMin Asin Asinh Atan Atanh Attention BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor
+    CenterCropPad Compress ConstantOfShape Cosh CumProd CumSum DepthToSpace Det Einsum Expand Gather
+    GatherElements GatherND Hardmax IsInf IsNaN LpNormalization LpPool Mean Mod NonMaxSuppression NonZero OneHot Pad Range
+    ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum
+    ReduceSumSquare Resize ReverseSequence RotaryEmbedding ScatterElements ScatterND Shape Shrink
+    Sinh Size Slice SpaceToDepth Split Squeeze Tan Tile TopK Trilu Unsqueeze Where""".split()
+)
+_HALF = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
+
+
+class OracleUnavailable(Exception):
+    """The graph cannot be evaluated in float64; ``str()`` says why."""
+
+
+def unknown_operators(graph: ir.Graph) -> list[str]:
+    """Operators of a graph (and its sub-graphs) that neither the kernels nor the sound references know."""
+    known = kernels()
+    missing = set()
+    for node in _all_nodes(graph):
+        if node.domain not in ("", "ai.onnx") or (node.op_type not in known and node.op_type not in REFERENCE):
+            missing.add(node.op_type if not node.domain else f"{node.domain}.{node.op_type}")
+    return sorted(missing)
+
+
+def _all_nodes(graph: ir.Graph) -> Iterable[ir.Node]:
+    return ir.traversal.RecursiveGraphIterator(graph)
+
+
+def is_quantised(graph: ir.Graph) -> bool:
+    """Whether computed values are rounded to integers somewhere in the graph."""
+    return any(n.op_type == "QuantizeLinear" for n in _all_nodes(graph))
+
+
+@dataclass(frozen=True)
+class _Step:
+    node: ir.Node
+    run: Kernel
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    spent: tuple[str, ...]
+
+
+class Oracle:
+    """Evaluates one graph.
+
+    Args:
+        model: a graph in the dialect.
+
+    Raises:
+        OracleUnavailable: operators are not known (all are named).
+    """
+
+    def __init__(self, model: ir.Model) -> None:
+        missing = unknown_operators(model.graph)
+        if missing or model.functions:
+            raise OracleUnavailable("no float64 meaning for " + ", ".join(missing or ["model-local functions"]))
+        self.model = model
+        self.quantised = is_quantised(model.graph)
+        self._weights: dict[bool, dict[str, np.ndarray]] = {}
+
+    @cached_property
+    def _steps(self) -> list[_Step]:
+        return _plan(self.model.graph)
+
+    def run(
+        self,
+        feeds: Mapping[str, np.ndarray],
+        exact: bool = True,
+        wanted: Sequence[str] | None = None,
+        jitter: np.random.Generator | None = None,
+    ) -> dict[str, np.ndarray]:
+        """Evaluate.
+
+        Args:
+            feeds: arrays by graph input name.
+            exact: in float64; else in the graph's own element types.
+            wanted: names of values to return (default: the graph outputs).
+            jitter: add random jitter before each rounding of a quantiser.
+
+        Raises:
+            OracleUnavailable: an operator's variant is not known.
+        """
+        graph = self.model.graph
+        names = list(wanted) if wanted is not None else [o.name or "" for o in graph.outputs]
+        values = dict(self._constants(exact))
+        for name, array in feeds.items():
+            values[name] = _entering(array, exact)
+        with np.errstate(all="ignore"):
+            self._evaluate(self._steps, values, set(names), exact, jitter)
+        return {name: values[name] for name in names}
+
+    def _constants(self, exact: bool) -> dict[str, np.ndarray]:
+        if exact not in self._weights:
+            self._weights = {exact: _weights(self.model.graph, exact)}  # one precision at a time: memory
+        return self._weights[exact]
+
+    def _evaluate(
+        self,
+        steps: list[_Step],
+        values: dict[str, np.ndarray],
+        keep: set[str],
+        exact: bool,
+        jitter: np.random.Generator | None,
+    ) -> None:
+        def subgraph(graph: ir.Graph, scope: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+            inner = {**scope, **_weights(graph, exact)}
+            outputs = [o.name or "" for o in graph.outputs]
+            self._evaluate(_plan(graph, free=False), inner, set(outputs), exact, jitter)
+            return [inner[o] for o in outputs]
+
+        for step in steps:
+            inputs = tuple(values[n] if n else None for n in step.inputs)
+            try:
+                result = step.run(Call(step.node, inputs, exact, jitter, values, subgraph))
+            except Exception as error:  # kernels and the reference raise many kinds
+                raise OracleUnavailable(
+                    f"{step.node.op_type} ({step.node.name}): {type(error).__name__}: {str(error)[:200]}"
+                ) from error
+            parts = result if isinstance(result, tuple) else (result,)
+            if len(parts) < len(step.outputs) and any(step.outputs[len(parts) :]):
+                raise OracleUnavailable(f"{step.node.op_type} ({step.node.name}): not all outputs are evaluated")
+            for name, value, array in zip(step.outputs, step.node.outputs, parts, strict=False):
+                if name:
+                    values[name] = _leaving(array, value, exact)
+            for name in step.spent:
+                if name not in keep:
+                    values.pop(name, None)
+
+
+def _plan(graph: ir.Graph, free: bool = True) -> list[_Step]:
+    known = kernels()
+    last: dict[str, int] = {}
+    nodes = list(graph)
+    nested = any(a.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS) for n in nodes for a in n.attributes.values())
+    for index, node in enumerate(nodes):
+        for value in node.inputs:
+            if value is not None:
+                last[value.name or ""] = index
+    spent: dict[int, list[str]] = {}
+    for name, index in last.items():
+        spent.setdefault(index, []).append(name)
+    steps = []
+    for index, node in enumerate(nodes):
+        steps.append(
+            _Step(
+                node,
+                known.get(node.op_type) or _reference(node),
+                tuple((v.name or "") if v is not None else "" for v in node.inputs),
+                tuple(o.name or "" for o in node.outputs),
+                tuple(spent.get(index, ())) if free and not nested else (),
+            )
+        )
+    return steps
+
+
+def _weights(graph: ir.Graph, exact: bool) -> dict[str, np.ndarray]:
+    found = {}
+    for name, value in graph.initializers.items():
+        if value.const_value is not None:
+            found[name] = _entering(value.const_value.numpy(), exact)
+    return found
+
+
+def _floating(array: np.ndarray) -> bool:
+    return array.dtype.kind == "f" or array.dtype.name == "bfloat16"
+
+
+def _entering(array: np.ndarray, exact: bool) -> np.ndarray:
+    if _floating(array):
+        if exact:
+            return array.astype(np.float64)
+        if array.dtype.itemsize == 2:
+            return array.astype(np.float32)
+    if array.dtype.name in ("int4", "uint4", "int2", "uint2"):
+        return array.astype(np.int8 if array.dtype.name.startswith("int") else np.uint8)
+    return array
+
+
+def _leaving(array: np.ndarray, value: ir.Value, exact: bool) -> np.ndarray:
+    """In the native run, half-precision values are rounded to their type after each operator (computed in float32)."""
+    if exact or value.dtype not in _HALF or not _floating(array):
+        return array
+    return np.asarray(array).astype(value.dtype.numpy()).astype(np.float32)
+
+
+def _reference(node: ir.Node) -> Kernel:
+    """The operator's own reference implementation, made once per node."""
+    made: list[Any] = []
+
+    def run(call: Call) -> np.ndarray | tuple[np.ndarray, ...]:
+        names = [f"i{k}" if v is not None else "" for k, v in enumerate(call.inputs)]
+        if not made:
+            made.append(_evaluator(node, names))
+        feeds = {n: np.asarray(v) for n, v in zip(names, call.inputs, strict=True) if n and v is not None}
+        return tuple(np.asarray(r) for r in made[0].run(None, feeds))
+
+    return run
+
+
+def _evaluator(node: ir.Node, names: list[str]) -> Any:
+    from onnx import TypeProto, helper
+    from onnx.reference import ReferenceEvaluator
+
+    outputs = [f"o{k}" if o.name else "" for k, o in enumerate(node.outputs)]
+    proto = helper.make_node(node.op_type, names, outputs)
+    proto.attribute.extend(ir.serde.serialize_attribute(a) for a in node.attributes.values())
+    graph = helper.make_graph(
+        [proto],
+        "one",
+        [helper.make_value_info(n, TypeProto()) for n in names if n],
+        [helper.make_value_info(n, TypeProto()) for n in outputs if n],
+    )
+    return ReferenceEvaluator(helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)]))

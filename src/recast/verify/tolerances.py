@@ -1,0 +1,121 @@
+"""The one table of tolerances: by element type, each with its reason and the canary fault that must fail it.
+
+Float rule. Let ``u`` be the rounding unit of the type and ``L`` the *local scale* of an element (``compare.local_max``).
+1. tight: every ``|target - source| <= tight * u * L`` is accepted at once.
+2. Otherwise the graph is run in float64 (``exact``) and once more in its own precision (``noise = |native - exact|``):
+   source and target must both stay within ``factor * max(local(noise), floor * u * L)`` of the float64 values,
+   the target also within ``factor`` times the source's own error.
+3. Where no float64 run is possible: ``|target - source| <= blind * u * L``, and the report says so.
+
+Quantised graphs use the same rule in steps, with the noise taken from float64 runs whose roundings are jittered.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """One entry. ``tight``, ``floor`` and ``blind`` are multiples of ``unit`` times the local scale."""
+
+    name: str
+    unit: float
+    tight: float
+    floor: float
+    factor: float
+    blind: float
+    reason: str
+    canary: str
+
+    def as_dict(self) -> dict[str, object]:
+        """The entry as JSON-ready data."""
+        return {
+            "name": self.name,
+            "unit": self.unit,
+            "tight": self.tight,
+            "floor": self.floor,
+            "factor": self.factor,
+            "blind": self.blind,
+            "reason": self.reason,
+        }
+
+
+EXACT = Tolerance(
+    "exact",
+    0.0,
+    0.0,
+    0.0,
+    0.0,
+    0.0,
+    "integers and booleans have no rounding; an index may differ only where float64 shows a tie",
+    "integer-off-by-one",
+)
+
+TABLE: dict[str, Tolerance] = {
+    t.name: t
+    for t in (
+        Tolerance(
+            "float64",
+            2.0**-53,
+            64,
+            32,
+            64,
+            65536,
+            "the float64 run has the same precision as the source, so only summation order may differ",
+            "float32-weights",
+        ),
+        Tolerance(
+            "float32",
+            2.0**-24,
+            8,
+            8,
+            8,
+            512,
+            "runtimes sum in different orders and approximate exp, tanh and erf to a few units in the last place; "
+            "what depth and cancellation add is measured as noise on the same feed",
+            "batchnorm-epsilon",
+        ),
+        Tolerance(
+            "float16",
+            2.0**-11,
+            4,
+            4,
+            8,
+            64,
+            "runtimes compute in float32 and round some or all intermediate values to 11 bits",
+            "bias-missing",
+        ),
+        Tolerance(
+            "bfloat16",
+            2.0**-8,
+            4,
+            4,
+            8,
+            32,
+            "as float16, with 8 bits",
+            "bias-missing",
+        ),
+        Tolerance(
+            "quantised",
+            1.0,
+            0.0,
+            0.0,
+            2,
+            2,
+            "a value that lies between two steps may be rounded either way, and such flips spread through later layers; "
+            "how far they spread is measured by jittering the roundings of the float64 run",
+            "zero-point-off-by-one",
+        ),
+        EXACT,
+    )
+}
+
+# Quantised graphs: half-width, in steps, of the jitter added before each rounding of the float64 run.
+JITTER_STEPS = 0.02
+JITTER_RUNS = 3
+FREE_FRACTION = 0.01  # mean error, in steps, that needs no explanation
+
+def for_dtype(dtype: str) -> Tolerance:
+    """The entry for a NumPy dtype name; integers, booleans and everything unknown are exact."""
+    return TABLE.get(dtype, EXACT)
