@@ -5,8 +5,8 @@
     formats.of_file(src).read      the file's content becomes the graph dialect
     passes.run                     what the target wishes: layout, fusing, batch, half precision
     formats.for_writing(dst).write written into a private folder beside the target
-    verify.check.verify            both files run in their own runtimes, on the same feeds
-    certificate, rename            the verdict lies beside the output; a failed one is called NAME.unverified
+    prove.prove                    both files run in their own runtimes, on the same feeds
+    _certificate, _commit          the verdict lies beside the output; a failed one is called NAME.unverified
 """
 
 from __future__ import annotations
@@ -14,19 +14,20 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from recast import formats
+from recast import formats, prove
 from recast._util import atomic, progress
-from recast.errors import BadRecipe, MissingDependency
+from recast.errors import BadRecipe
 from recast.formats._format import Artifact, Finding, Format, ReadOptions, WriteOptions
+from recast.prove import Verdict
 from recast.recipe import Checking, Reading, Recipe, Writing
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
     from recast.report.summary import Summary
-    from recast.verify.check import Report
+    from recast.verification.outcome import Report
 
 UNVERIFIED = ".unverified"
 CERTIFICATE = ".recast.json"
@@ -39,6 +40,8 @@ class Conversion:
     Attributes:
         files: what was written, the main file first, then companions and the certificate.
         findings: everything that was changed, approximated or left out on the way.
+        verdict: ``verified``; ``failed``: the files are called ``NAME.unverified``; ``not judged``: the target's
+            runtime is not installed; ``not verified``: the caller switched it off.
         report: the proof, or None if verification was switched off.
         seconds: time of each step.
     """
@@ -47,13 +50,14 @@ class Conversion:
     target_format: str
     files: tuple[Path, ...]
     findings: tuple[Finding, ...]
-    report: Report | None
+    verdict: Verdict
+    report: Report | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:
-        """True if verified (or verification was switched off by the caller)."""
-        return self.report is None or self.report.passed
+        """Whether nothing was found wrong; ``verdict`` tells how much was looked at."""
+        return self.verdict != "failed"
 
 
 def source_format(source: str | Path) -> Format:
@@ -74,13 +78,16 @@ def load(source: str | Path, reading: Reading = Reading()) -> ir.Model:  # noqa:
     Raises:
         RecastError: whatever is wrong with the file, in one clear message.
     """
-    options = ReadOptions(reading.inputs, reading.weights, reading.trust)
-    model = source_format(source).read(Path(source), options)
+    model = source_format(source).read(Path(source), _read_options(reading))
     if reading.inputs:
         from recast.passes.normalise import set_inputs
 
         set_inputs(model, reading.inputs, str(source))
     return model
+
+
+def _read_options(reading: Reading) -> ReadOptions:
+    return ReadOptions(reading.inputs, reading.weights, reading.trust)
 
 
 def prepare(model: ir.Model, target: Format, writing: Writing) -> tuple[Finding, ...]:
@@ -122,16 +129,16 @@ def convert(source: str | Path, target: str | Path, recipe: Recipe = Recipe()) -
             raised: it is written as ``NAME.unverified`` and ``Conversion.passed`` is False.
     """
     path, writing = Path(target), recipe.writing
-    reader = source_format(source)
+    reader, options = source_format(source), _read_options(recipe.reading)
     writer = formats.by_name(writing.to) if writing.to else formats.for_writing(path)
-    if not writer.can_write:
-        raise BadRecipe(f"{writer.title} cannot be written", str(path), "see 'recast formats'")
     atomic.check_free(path, writing.force)
     clock = _Clock()
     progress.emit("reading")
     model = load(source, recipe.reading)
     clock.lap("read")
-    graph = model.clone() if recipe.checking.verify else model
+    if not writer.has_graph or not (len(model.graph) or model.graph.inputs):
+        return _convert_weights(model, (reader, writer), (str(source), path), clock)
+    original = prove.Source(reader, Path(source), options, model.clone() if recipe.checking.verify else model)
     progress.emit("converting")
     findings = prepare(model, writer, writing)
     clock.lap("passes")
@@ -139,17 +146,40 @@ def convert(source: str | Path, target: str | Path, recipe: Recipe = Recipe()) -
         artifact = writer.write(model, folder / path.name, WriteOptions(writing.opset))
         clock.lap("write")
         findings += artifact.findings
-        report = None
+        verdict: Verdict = "not verified"
+        report, files = None, list(artifact.files)
         if recipe.checking.verify:
             progress.emit("verifying")
-            report = _prove((reader, Path(source), graph), (writer, artifact, model), recipe)
+            made = prove.Target(writer, artifact, model, lambda part, format_: prepare(part, format_, writing))
+            verdict, report = prove.prove(original, made, recipe.checking)
+            files.append(_certificate(report, original, artifact, recipe, findings))
             clock.lap("verify")
-        ending = "" if report is None or report.passed else UNVERIFIED
-        files = list(artifact.files)
-        if report is not None:
-            files.append(_certificate(report, Path(source), artifact, folder, recipe, findings))
-        final = _commit(tuple(files), path, ending)
-    return Conversion(reader.name, writer.name, final, findings, report, clock.seconds)
+        final = _commit(tuple(files), path, UNVERIFIED if verdict == "failed" else "")
+    return Conversion(reader.name, writer.name, final, findings, verdict, report, clock.seconds)
+
+
+def _convert_weights(
+    model: ir.Model, ends: tuple[Format, Format], paths: tuple[str, Path], clock: _Clock
+) -> Conversion:
+    """Weights without a graph: written, read back, compared bit by bit."""
+    (reader, writer), (source, path) = ends, paths
+    if writer.has_graph:
+        raise BadRecipe(
+            "the source holds weights without a graph",
+            source,
+            "name the architecture (package.module:factory --weights FILE), or write .safetensors or .npz",
+        )
+    with atomic.staging(path) as folder:
+        artifact = writer.write(model, folder / path.name, WriteOptions())
+        clock.lap("write")
+        different = prove.different_weights(model, writer.read(artifact.files[0], ReadOptions()))
+        clock.lap("verify")
+        final = _commit(artifact.files, path, UNVERIFIED if different else "")
+    count = len(model.graph.initializers)
+    told = f"{len(different)} tensors differ: {', '.join(different[:5])}" if different else f"{count} tensors bit-equal"
+    findings = (*artifact.findings, Finding(told, path.name, "warning" if different else "info"))
+    verdict: Verdict = "failed" if different else "verified"
+    return Conversion(reader.name, writer.name, final, findings, verdict, None, clock.seconds)
 
 
 def verify(first: str | Path, second: str | Path, checking: Checking = Checking()) -> Report:  # noqa: B008 frozen
@@ -158,17 +188,7 @@ def verify(first: str | Path, second: str | Path, checking: Checking = Checking(
     Raises:
         RecastError: a file cannot be read or its runtime is missing.
     """
-    from recast.verify import check
-
-    sides = []
-    for path in (Path(first), Path(second)):
-        format_ = source_format(path)
-        sides.append(check.Side(format_.name, format_.open(path), _graph_of(format_, path)))
-    try:
-        return check.verify(sides[0], sides[1], check.Options(seed=checking.seed, data=checking.data))
-    finally:
-        for side in sides:
-            side.runner.close()
+    return prove.prove_files(Path(first), Path(second), checking)
 
 
 def inspect(source: str | Path, reading: Reading = Reading()) -> Summary:  # noqa: B008 frozen
@@ -178,46 +198,13 @@ def inspect(source: str | Path, reading: Reading = Reading()) -> Summary:  # noq
     return summarise(load(source, reading), source_format(source).name)
 
 
-def _graph_of(format_: Format, path: Path) -> ir.Model | None:
-    return format_.read(path, ReadOptions()) if format_.can_read else None
-
-
-def _prove(source: tuple[Format, Path, ir.Model], target: tuple[Format, Artifact, ir.Model], recipe: Recipe) -> Report:
-    from recast.verify import check
-
-    reader, path, graph = source
-    writer, artifact, written = target
-    first = check.Side(reader.name, _source_runner(reader, path, recipe.reading), graph)
-    try:
-        try:
-            runner = writer.open(artifact.files[0])
-        except MissingDependency as error:
-            return check.not_judged(writer.name, error)
-        second = check.Side(writer.name, runner, written)
-        try:
-            return check.verify(first, second, check.Options(seed=recipe.checking.seed, data=recipe.checking.data))
-        finally:
-            second.runner.close()
-    finally:
-        if first.runner is not None:
-            first.runner.close()
-
-
-def _source_runner(format_: Format, path: Path, reading: Reading) -> Any:
-    """The source's own runtime, or None (then the graph itself is the reference)."""
-    try:
-        return format_.open_source(path, ReadOptions(reading.inputs, reading.weights, reading.trust))
-    except MissingDependency:
-        return None
-
-
 def _certificate(
-    report: Report, source: Path, artifact: Artifact, folder: Path, recipe: Recipe, findings: tuple[Finding, ...]
+    report: Report, source: prove.Source, artifact: Artifact, recipe: Recipe, findings: tuple[Finding, ...]
 ) -> Path:
-    from recast.verify import certificate
+    from recast.verification import certificate
 
-    path = folder / (artifact.files[0].name + CERTIFICATE)
-    certificate.write(path, report, source, artifact.files, recipe.as_dict(), findings)
+    path = artifact.files[0].with_name(artifact.files[0].name + CERTIFICATE)
+    certificate.write(path, report, source.path, artifact.files, recipe.as_dict(), findings)
     return path
 
 

@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from recast.formats._format import Finding, Format
     from recast.pipeline import Conversion
     from recast.report.summary import Summary
-    from recast.verify.check import Report
+    from recast.verification.outcome import Report
 
 _SHOW_AFTER_S = 1.0
+_STYLES = {"verified": "bold green", "failed": "bold red", "not judged": "yellow", "not verified": "yellow"}
 
 
 def _console(stderr: bool = False) -> Console:
@@ -104,8 +105,7 @@ def conversion(result: Conversion, as_json: bool) -> None:
                 "source_format": result.source_format,
                 "target_format": result.target_format,
                 "files": [str(f) for f in result.files],
-                "passed": result.passed,
-                "verified": result.report is not None and result.passed,
+                "verdict": result.verdict,
                 "findings": [vars(f) for f in result.findings],
                 "report": result.report.as_dict() if result.report else None,
                 "seconds": {k: round(v, 4) for k, v in result.seconds.items()},
@@ -117,16 +117,14 @@ def conversion(result: Conversion, as_json: bool) -> None:
     for file in result.files:
         size = file.stat().st_size if file.is_file() else 0
         console.print(f"  {printable(str(file))}  ({bytes_text(size)})", markup=False, style="bold")
-    if result.report is None:
-        console.print("[yellow]not verified[/yellow]: --no-verify was given")
-    else:
-        _verdict(console, result.report)
+    console.print(result.verdict, style=_STYLES[result.verdict])
+    if result.report is not None:
+        _report(console, result.report)
 
 
-def _verdict(console: Console, report: Report) -> None:
-    mark = "[bold green]verified[/bold green]" if report.passed else "[bold red]NOT verified[/bold red]"
-    console.print(mark, end=" ")
-    console.print(printable(report.text()), markup=False)
+def _report(console: Console, report: Report) -> None:
+    for line in report.summary():
+        console.print(f"  {printable(line)}", markup=False)
 
 
 def verification(report: Report, as_json: bool) -> None:
@@ -134,7 +132,7 @@ def verification(report: Report, as_json: bool) -> None:
     if as_json:
         _json(report.as_dict())
     else:
-        _verdict(_console(), report)
+        _report(_console(), report)
 
 
 def summary(model: Summary, as_json: bool) -> None:
@@ -204,7 +202,7 @@ def demo(rows: Sequence[Row], as_json: bool) -> None:
     for row in rows:
         accuracy = f"{row.accuracy:.1%}" if row.accuracy is not None else "–"
         error = f"{row.max_error:.1e}" if row.max_error is not None else "–"
-        style = {"verified": "green", "failed": "red"}.get(row.verdict, "yellow")
+        style = _STYLES.get(row.verdict, "yellow")
         seconds = f"{row.convert_s * 1000:.0f} ms" if row.convert_s is not None else "–"
         table.add_row(
             row.format, row.file, f"{row.size_bytes:,}", accuracy, error, seconds, f"[{style}]{row.verdict}[/{style}]"
