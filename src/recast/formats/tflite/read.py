@@ -1,0 +1,106 @@
+"""Read ``.tflite`` into the graph dialect. Nothing is executed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from recast._util.bounded import as_bad_model
+from recast.errors import RecastError, UnsupportedOp
+from recast.formats._format import ReadOptions
+from recast.formats.tflite.read_file import File, Tensor, load
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    from recast.formats.tflite.read_scope import Reading
+    from recast.graph.build import Builder
+
+FINDINGS = "recast.findings"  # key in ``model.meta``: a tuple of Finding
+_SHOWN = 12
+
+
+def read(path: Path, options: ReadOptions | None = None) -> ir.Model:
+    """Read a file.
+
+    Returns:
+        The model. ``model.meta["recast.findings"]`` says what could not be kept exactly.
+
+    Raises:
+        BadModel, TooLarge: the file is damaged.
+        UnsupportedOp: all operators that cannot be read.
+    """
+    try:
+        return _read(load(path), options or ReadOptions())
+    except RecastError:
+        raise
+    except Exception as error:  # parsers of damaged data fail in many ways; each becomes one clear error
+        raise as_bad_model(error, path.name) from error
+
+
+def _read(file: File, options: ReadOptions) -> ir.Model:
+    from recast.formats.tflite.read_scope import Reading, Scope, data_type
+    from recast.graph.build import Builder
+
+    reserved = set(file.output_names) - set(file.input_names)
+    names = set(reserved)
+    builder = Builder(file.subgraphs[0].name or "main", names)
+    shared = Reading(file)
+    graph = file.subgraphs[0]
+    scope = Scope(shared, graph, builder)
+    for name, index in zip(file.input_names, graph.inputs, strict=True):
+        tensor = graph.tensors[index]
+        dtype = data_type(tensor.dtype, f"input '{name}' of {file.where}")
+        scope.bind(index, builder.input(name, dtype, _input_shape(name, tensor, options)))
+    try:
+        scope.run()
+    except RecastError as error:
+        if shared.unsupported and not isinstance(error, UnsupportedOp):
+            raise _refusal(shared) from error
+        raise
+    if shared.unsupported:
+        raise _refusal(shared)
+    for name, index in zip(file.output_names, graph.outputs, strict=True):
+        value = scope.raw_value(index)
+        names.discard(name)
+        builder.output(value, name)
+    _drop_unused(builder)
+    model = builder.model()
+    model.meta[FINDINGS] = tuple(shared.findings)
+    return model
+
+
+def _input_shape(name: str, tensor: Tensor, options: ReadOptions) -> list[int | str | None]:
+    if name in options.inputs:
+        return list(options.inputs[name])
+    return [d if d >= 0 else ("batch" if axis == 0 else f"{name}_{axis}") for axis, d in enumerate(tensor.signature)]
+
+
+def _refusal(shared: Reading) -> UnsupportedOp:
+    listed = [
+        f"{kind} ({len(layers)}×, first at {layers[0]})" if len(layers) > 1 else f"{kind} (at {layers[0]})"
+        for kind, layers in shared.unsupported.items()
+    ]
+    more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
+    count = sum(len(v) for v in shared.unsupported.values())
+    return UnsupportedOp(
+        f"{count} operators cannot be read: {'; '.join(listed[:_SHOWN])}{more}",
+        shared.file.where,
+        "export the model without them",
+    )
+
+
+def _drop_unused(builder: Builder) -> None:
+    """Remove nodes whose results nobody uses (shape arithmetic that became constant) and their constants."""
+    wanted = set(map(id, builder.outputs))
+    kept = []
+    for node in reversed(builder.nodes):
+        if any(id(v) in wanted or v.uses() for v in node.outputs):
+            kept.append(node)
+            continue
+        for position in range(len(node.inputs)):
+            node.replace_input_with(position, None)
+    builder.nodes[:] = reversed(kept)
+    for name, value in list(builder.initializers.items()):
+        if not value.uses() and id(value) not in wanted:
+            del builder.initializers[name]
