@@ -13,6 +13,7 @@ from recast.errors import UnsupportedOp
 from recast.formats._format import Artifact, WriteOptions
 from recast.formats.tflite import schema
 from recast.formats.tflite.flat_write import Blob, write_model
+from recast.formats.tflite.write_prune import prune, used_buffers
 from recast.formats.tflite.write_runtime import minimum_runtime
 from recast.formats.tflite.writing import IMAGE, Refused, handlers
 from recast.formats.tflite.writing.emitter import Emitter, Operator, Tensor, quant_of_value
@@ -92,10 +93,11 @@ def _refusal(problems: Sequence[tuple[str, str, str]]) -> UnsupportedOp:
 
 
 def _assemble(graph: ir.Graph, emitter: Emitter, inputs: list[int], outputs: list[int]) -> dict[str, Any]:
+    inputs, outputs = prune(emitter, inputs, outputs)
     codes: dict[tuple[str, int], int] = {}
     operators = [_operator(op, codes.setdefault((op.builtin, op.version), len(codes))) for op in emitter.operators]
     runtime = minimum_runtime(codes).encode().ljust(16, b"\0")
-    blobs: list[Blob | None] = [*emitter.buffers.blobs, Blob(len(runtime), lambda: runtime)]
+    blobs: list[Blob | None] = [*used_buffers(emitter), Blob(len(runtime), lambda: runtime)]
     subgraph = {
         "tensors": [_tensor(t) for t in emitter.tensors],
         "inputs": inputs,

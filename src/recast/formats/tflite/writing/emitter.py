@@ -85,7 +85,7 @@ class Emitter:
         self.done: set[ir.Node] = set()
         self._of: dict[ir.Value, int] = {}
         self._lazy: dict[ir.Value, Callable[[], int]] = {}
-        self._integer: dict[ir.Value, int] = {}
+        self._integer: dict[ir.Value, int | Callable[[], int]] = {}
         self._shared: dict[tuple[Any, ...], int] = {}
 
     # -- tensors ---------------------------------------------------------------------------------
@@ -143,7 +143,7 @@ class Emitter:
         if value in self._lazy:
             self._of[value] = self._lazy.pop(value)()
         elif value in self._integer:
-            source = self._integer[value]
+            source = self._integer_tensor(value)
             self.op("DEQUANTIZE", [source], [self.put(value)], ("DequantizeOptions", {}))
         elif value.const_value is not None:
             self._of[value] = self.weight(self.weight_of(value), value.name or "")
@@ -183,15 +183,21 @@ class Emitter:
 
     # -- quantisation ----------------------------------------------------------------------------
 
-    def set_integer(self, value: ir.Value, index: int) -> None:
-        """Say which integer tensor stands for a float value."""
+    def set_integer(self, value: ir.Value, index: int | Callable[[], int]) -> None:
+        """Say which integer tensor stands for a float value, or how it is made if somebody asks."""
         self._integer[value] = index
+
+    def _integer_tensor(self, value: ir.Value) -> int:
+        found = self._integer[value]
+        if not isinstance(found, int):
+            found = self._integer[value] = found()
+        return found
 
     def integer(self, value: ir.Value | None) -> int | None:
         """The per-tensor quantised tensor that stands for a float value, if there is one."""
-        index = self._integer.get(value) if value is not None else None
-        if index is None:
+        if value is None or value not in self._integer:
             return None
+        index = self._integer_tensor(value)
         quant = self.tensors[index].quant
         return index if quant is not None and quant.per_tensor else None
 

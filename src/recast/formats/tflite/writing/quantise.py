@@ -25,7 +25,7 @@ def dequantize(w: Emitter, node: ir.Node) -> None:
         if source.dtype == ir.DataType.INT32:
             w.later(result, lambda: w.constant(as_float(held), result.name or ""))
             return
-        w.set_integer(result, w.weight(held, source.name or ""))
+        w.set_integer(result, lambda: w.weight(held, source.name or ""))
         return
     if quant is None or source.dtype not in INTEGERS:
         raise Refused("dequantising with scales that are not constant, or of this integer type")

@@ -10,20 +10,18 @@ from recast.graph import view
 
 def coordinates(node: ir.Node, size: int, out: int, scale: float) -> np.ndarray:
     """The input coordinate of every output element along one axis, as ONNX defines it."""
-    half: np.ndarray
     mode = view.attr(node, "coordinate_transformation_mode", "half_pixel")
-    place: np.ndarray = np.arange(out, dtype=np.float64)
+    place = np.arange(out, dtype=np.float64)
+    points: np.ndarray = np.asarray((place + 0.5) / scale - 0.5)
     if mode == "asymmetric":
-        return place / scale
-    if mode == "align_corners":
-        half = place * (size - 1) / max(out - 1, 1)
-        return half
-    if mode == "pytorch_half_pixel" and out == 1:
-        return np.zeros(out)
-    half = (place + 0.5) / scale - 0.5
-    if mode == "half_pixel_symmetric":
-        return half + (size / 2) * (1 - out / (scale * size))
-    return half
+        points = place / scale
+    elif mode == "align_corners":
+        points = place * (size - 1) / max(out - 1, 1)
+    elif mode == "pytorch_half_pixel" and out == 1:
+        points = place
+    elif mode == "half_pixel_symmetric":
+        points = points + (size / 2) * (1 - out / (scale * size))
+    return np.asarray(points)
 
 
 def nearest_indices(node: ir.Node, points: np.ndarray, size: int) -> np.ndarray:
@@ -37,7 +35,7 @@ def nearest_indices(node: ir.Node, points: np.ndarray, size: int) -> np.ndarray:
         chosen = np.floor(points + 0.5)
     else:
         chosen = np.ceil(points - 0.5)
-    return np.clip(chosen, 0, size - 1).astype(np.int32)
+    return np.asarray(np.clip(chosen, 0, size - 1), np.int32)
 
 
 def matches(node: ir.Node, axes: dict[int, tuple[int, int, float]]) -> dict[str, bool] | None:
