@@ -1,4 +1,4 @@
-"""Keras: ``.keras`` archives (Keras 3) and ``.h5`` / ``.hdf5`` files (Keras 1, 2 and 3), read and written without Keras."""
+"""Keras: ``.keras`` archives and ``.h5`` / ``.hdf5`` files of Keras 1, 2 and 3, read and written without Keras."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class KerasFormat(Format):
     title: ClassVar[str] = "Keras"
     suffixes: ClassVar[tuple[str, ...]] = (".keras", ".h5", ".hdf5")
     layout: ClassVar[Layout] = "channels_last"
-    passes: ClassVar[tuple[str, ...]] = ()
+    passes: ClassVar[tuple[str, ...]] = ("fold_constants", "layout", "clean")
     judge: ClassVar[tuple[str, str]] = ("keras", "keras")
 
     def sniff(self, path: Path, head: bytes) -> bool:

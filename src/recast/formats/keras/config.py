@@ -134,16 +134,13 @@ def parse_layer(item: dict[str, Any], version: int, prefix: str = "", depth: int
         from recast.formats.keras.keras1 import modern
 
         class_name, raw = modern(class_name, raw)
-    operation = ".ops." in module or (not module and version >= 3 and set(raw) <= _OP_KEYS and class_name in _OPS_ONLY)
+    bare = not module and version >= 3 and network is None and class_name != "InputLayer"
+    operation = ".ops." in module or (bare and "trainable" not in raw)
     custom = bool(item.get("registered_name")) and item["registered_name"] not in (class_name, "Functional")
     layer = Layer(class_name, name, raw, path, operation=operation, custom=custom and not operation, network=network)
     for node in item.get("inbound_nodes") or []:
         layer.calls.append(_call(node, path))
     return layer
-
-
-_OP_KEYS = {"name", "axis", "keepdims", "dtype", "shape", "axes", "newshape"}
-_OPS_ONLY = {"GetItem", "Transpose", "Mean", "Sum", "Matmul", "Power", "Sqrt", "Exp"}
 
 
 def _call(node: Any, where: str) -> Call:

@@ -98,6 +98,9 @@ class Reading:
         known = entry(layer)
         if known is None:
             raise UnsupportedOp(f"unknown layer class {layer.class_name}", f"layer {layer.path}")
+        given = kwargs.get("mask")
+        if isinstance(given, ir.Value) and tensors and known.masking != "poison":
+            self.masks.setdefault(tensors[0], lambda: given)
         with self.builder.layer(layer.path, layer.class_name):
             made = known.handler(LayerCall(self, layer, args, kwargs))
         masks = [self.masks[v] for v in tensors if v in self.masks]

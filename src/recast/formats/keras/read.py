@@ -117,6 +117,7 @@ def _build(source: Source, options: ReadOptions) -> ir.Model:
             value = builder.op("Identity", [value])
         value.name = name
         builder.outputs.append(value)
+    _drop_unused(builder)
     model = builder.model()
     _name_dims(model)
     if reading.findings:
@@ -225,6 +226,21 @@ def _check_types(network: Network, reading: Reading) -> None:
         reading.findings.append(
             Finding(f"{len(mixed)} layers of mixed precision are computed in float32, more exactly than in Keras")
         )
+
+
+def _drop_unused(builder: Builder) -> None:
+    """Take out nodes and constants that lead to no output (masks that no layer uses)."""
+    outputs = set(builder.outputs)
+    kept = []
+    for node in reversed(builder.nodes):
+        if any(v in outputs or v.uses() for v in node.outputs):
+            kept.append(node)
+            continue
+        for index in range(len(node.inputs)):
+            node.replace_input_with(index, None)
+    builder.nodes[:] = reversed(kept)
+    for name in [n for n, v in builder.initializers.items() if not v.uses()]:
+        del builder.initializers[name]
 
 
 def _name_dims(model: ir.Model) -> None:

@@ -136,14 +136,16 @@ def _bind_flat(layer: Layer, group: Group | None, version: int) -> None:
         )
     owners = {owner.name for owner, _ in wanted}
     for (owner, role), (name, dataset) in zip(wanted, held, strict=True):
-        parts = [re.sub(r"(_\d+)?(:\d+)?$", "", name.split("/")[-1]), *name.split("/")[:-1][-1:]]
-        stray = parts[1] in owners and parts[1] != owner.name if len(parts) > 1 and owner is not layer else False
-        if (_ALIASES.get(parts[0], parts[0]) != _ALIASES.get(role, role)) or stray:
+        *parents, stem = name.split("/")
+        stem = re.sub(r"(_\d+)?(:\d+)?$", "", stem)
+        stray = bool(parents) and owner is not layer and parents[-1] in owners and parents[-1] != owner.name
+        if stray or (stem != role and (role, stem) not in _ALSO):
             raise BadModel(f"weight '{name}' stands where '{owner.name}/{role}' belongs", _at(layer), _REEXPORT)
         owner.weights[role] = dataset
 
 
-_ALIASES = {"pointwise_kernel": "pointwise_kernel", "moving_var": "moving_variance", "embeddings": "embeddings"}
+# Names of weights in files that differ from the role's name here.
+_ALSO = {("depthwise_kernel", "kernel"), ("moving_variance", "moving_var"), ("scale", "attention_scale")}
 
 
 def _split(layer: Layer, frozen: bool) -> tuple[list[tuple[Layer, str]], list[tuple[Layer, str]]]:

@@ -141,7 +141,8 @@ def _crop(reach: int, stride: int, extra: int | None, same: bool) -> tuple[int, 
     """What to cut on the left and right of the full output, and what to add on the right.
 
     The full output of n inputs is (n − 1)·stride + reach. Keras makes n·stride for SAME and, for VALID,
-    (n − 1)·stride + max(reach, stride); with ``output_padding`` (n − 1)·stride + reach + extra, SAME less 2·(reach // 2).
+    (n − 1)·stride + max(reach, stride); with ``output_padding`` (n − 1)·stride + reach + extra,
+    and for SAME 2·(reach // 2) less.
     """
     if extra is None:
         surplus = reach - stride if same else min(reach - stride, 0)

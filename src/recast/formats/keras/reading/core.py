@@ -69,10 +69,10 @@ def dropout(c: LayerCall) -> ir.Value:
     "GaussianNoise",
     "GaussianDropout",
     "AlphaDropout",
-    *("RandomFlip RandomRotation RandomTranslation RandomZoom RandomContrast RandomBrightness RandomCrop".split()),
-    *("RandomShear RandomHue RandomSaturation RandomGrayscale RandomPosterization RandomSharpness".split()),
-    *("RandomColorDegeneration RandomColorJitter RandomErasing RandomGaussianBlur RandomInvert".split()),
-    *("RandomPerspective RandomElasticTransform AugMix RandAugment MixUp CutMix".split()),
+    *("RandomFlip", "RandomRotation", "RandomTranslation", "RandomZoom", "RandomContrast", "RandomBrightness"),
+    *("RandomCrop", "RandomShear", "RandomHue", "RandomSaturation", "RandomGrayscale", "RandomPosterization"),
+    *("RandomSharpness", "RandomColorDegeneration", "RandomColorJitter", "RandomErasing", "RandomGaussianBlur"),
+    *("RandomInvert", "RandomPerspective", "RandomElasticTransform", "AugMix", "RandAugment", "MixUp", "CutMix"),
     masking="keep",
 )
 def training_only(c: LayerCall) -> ir.Value:

@@ -57,7 +57,7 @@ def layer_norm(c: LayerCall) -> ir.Value:
     centred = c.op("Sub", [c.x, c.op("ReduceMean", [c.x, over], {"keepdims": 1})])
     variance = c.op("ReduceMean", [c.op("Mul", [centred, centred]), over], {"keepdims": 1})
     y = c.op("Div", [centred, c.op("Sqrt", [c.op("Add", [variance, c.like(epsilon, c.x)])])])
-    spread = [d if a in axes else 1 for a, d in enumerate(c.dims(c.x))][axes[0] :]
+    spread = [c.fixed(c.x, a) if a in axes else 1 for a in range(axes[0], c.rank)]
     for role, op_type in (("gamma", "Mul"), ("beta", "Add")):
         if c.has(role):
             y = c.op(op_type, [y, c.param(role, shape, lambda w: w.reshape(spread))])

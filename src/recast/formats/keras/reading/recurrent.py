@@ -160,7 +160,8 @@ def _node(c: LayerCall, cell: Layer, x: ir.Value, given: list[ir.Value], backwar
     initial = [c.op("Unsqueeze", [v, c.const([0])]) for v in given]
     inputs: list[ir.Value | None] = [c.op("Transpose", [x], {"perm": [1, 0, 2]}), *weights]
     if initial:
-        inputs += [None] * (5 - len(inputs)) + initial
+        inputs.extend([None] * (5 - len(inputs)))
+        inputs.extend(initial)
     made = c.b.node(kind, inputs, attributes, 3 if kind == "LSTM" else 2)
     sequence = c.op("Transpose", [c.op("Squeeze", [made[0], c.const([1])])], {"perm": [1, 0, 2]})
     states = [c.op("Squeeze", [v, c.const([0])]) for v in made[1:]]

@@ -51,20 +51,22 @@ def cropping(c: LayerCall) -> ir.Value:
 
 @reads("UpSampling1D", "UpSampling2D", "UpSampling3D", masking="drop")
 def up_sampling(c: LayerCall) -> ir.Value:
-    """Repeat (nearest), or interpolate between pixel centres (bilinear, bicubic)."""
+    """Repeat (nearest), or interpolate between pixel centres (bilinear)."""
     size = spatial_rank(c)
     kind = str(c.get("interpolation", "nearest"))
     key = "size" if "size" in c.layer.config else "length"
-    factors = [1.0] * c.rank
+    factors, new = [1.0] * c.rank, {}
     for axis, factor in zip(spatial_axes(c, size), c.tuple(key, size, 2), strict=True):
         factors[axis] = float(factor)
+        length = c.dims(c.x)[axis]
+        new[axis] = None if length is None else length * factor
     scales = c.const(factors)
     if kind == "nearest":
         attributes = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
-        return c.op("Resize", [c.x, None, scales], attributes)
+        return _resize(c, c.x, [None, scales], attributes, new)
     if kind == "bilinear" and size == 2:
         attributes = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
-        return c.op("Resize", [c.x, None, scales], attributes)
+        return _resize(c, c.x, [None, scales], attributes, new)
     raise c.refuse(f"interpolation '{kind}'", "use nearest or bilinear")
 
 
@@ -76,17 +78,37 @@ def resize_to(c: LayerCall, x: ir.Value, height: int, width: int, kind: str) -> 
     target = c.const([height, width])
     if len(sizes) != 4:
         raise c.refuse(f"an image of rank {len(sizes)}")
+    new: dict[int, int | None] = {axes[0]: height, axes[1]: width}
     common = {"coordinate_transformation_mode": "half_pixel", **scale_axes}
     if kind == "bilinear":
-        return c.op("Resize", [x, None, None, target], {"mode": "linear", **common})
+        return _resize(c, x, [None, None, target], {"mode": "linear", **common}, new)
     if kind == "nearest":
-        return c.op(
-            "Resize", [x, None, None, target], {"mode": "nearest", "nearest_mode": "round_prefer_ceil", **common}
-        )
+        attributes = {"mode": "nearest", "nearest_mode": "round_prefer_ceil", **common}
+        return _resize(c, x, [None, None, target], attributes, new)
+    raise c.refuse(f"interpolation '{kind}'", "use nearest or bilinear")
+
+
+def resize_to(c: LayerCall, x: ir.Value, height: int, width: int, kind: str) -> ir.Value:
+    """Resize (N, H, W, C) or (N, C, H, W) as ``tf.image.resize`` does without antialiasing."""
+    sizes = [*c.dims(x)]
+    axes = spatial_axes(c, 2)
+    scale_axes: dict[str, Any] = {"axes": axes}
+    target = c.const([height, width])
+    if len(sizes) != 4:
+        raise c.refuse(f"an image of rank {len(sizes)}")
+    new: dict[int, int | None] = {axes[0]: height, axes[1]: width}
+    common = {"coordinate_transformation_mode": "half_pixel", **scale_axes}
+    if kind == "bilinear":
+        return _resize(c, x, [None, None, target], {"mode": "linear", **common}, new)
+    if kind == "nearest":
+        attributes = {"mode": "nearest", "nearest_mode": "round_prefer_ceil", **common}
+        return _resize(c, x, [None, None, target], attributes, new)
     if kind == "bicubic":
-        attributes = {**common, "mode": "cubic", "cubic_coeff_a": -0.5, "exclude_outside": 1, "axes": [2, 3]}
-        return c.last(c.op("Resize", [c.first(x), None, None, target], attributes))
-    raise c.refuse(f"interpolation '{kind}'", "use nearest, bilinear or bicubic")
+        scales = [1.0, 1.0, *(_scale(c.fixed(x, axis), to) for axis, to in zip(axes, (height, width), strict=True))]
+        attributes = {"coordinate_transformation_mode": "half_pixel", "mode": "cubic"}
+        attributes.update({"cubic_coeff_a": -0.5, "exclude_outside": 1})
+        return c.last(_resize(c, c.first(x), [None, c.const(scales)], attributes, {2: height, 3: width}))
+    raise c.refuse(f"interpolation '{kind}'", "use nearest or bilinear")
 
 
 @reads("Resizing")
@@ -113,3 +135,13 @@ def center_crop(c: LayerCall) -> ir.Value:
     starts = [int((s - w) / 2) for s, w in zip(sizes, wanted, strict=True)]
     ends = [s + w for s, w in zip(starts, wanted, strict=True)]
     return c.op("Slice", [c.x, c.const(starts), c.const(ends), c.const(axes)])
+
+
+def _resize(
+    c: LayerCall, x: ir.Value, inputs: list[ir.Value | None], attributes: dict[str, Any], new: dict[int, int | None]
+) -> ir.Value:
+    """A Resize node whose untouched axes keep their names."""
+    y = c.op("Resize", [x, *inputs], attributes)
+    if x.shape is not None:
+        y.shape = ir.Shape([new.get(axis, d) if axis in new else d for axis, d in enumerate(x.shape)])
+    return y
