@@ -35,24 +35,28 @@ def channels_last(model: ir.Model) -> ir.Model:
         if node.op_type not in IMAGE_OPS or len(node.outputs[0].shape or ()) < 3:
             continue
         first = node.inputs[0]
-        before = None if first is None else first.producer()
-        after = next(iter(node.outputs[0].uses())).node
+        assert first is not None
+        before = first.producer()
         assert before is not None
-        assert before.op_type == after.op_type == "Transpose"
+        uses = list(node.outputs[0].uses())
+        after = uses[0].node
+        source = before.inputs[0] if before.op_type == "Transpose" else first
         new = ir.Node(
             CHANNELS_LAST_DOMAIN,
             node.op_type,
-            [before.inputs[0], *node.inputs[1:]],
+            [source, *node.inputs[1:]],
             attributes=list(node.attributes.values()),
             name=f"{node.name}_last",
             metadata_props=dict(node.metadata_props),
         )
-        new.outputs[0].shape, new.outputs[0].type = after.outputs[0].shape, after.outputs[0].type
-        new.outputs[0].name = f"{after.outputs[0].name}_last"
+        old = after.outputs[0] if after.op_type == "Transpose" else node.outputs[0]
+        dims = list(node.outputs[0].shape or ())
+        new.outputs[0].shape, new.outputs[0].type = ir.Shape([dims[0], *dims[2:], dims[1]]), old.type
+        new.outputs[0].name = f"{old.name}_last"
         graph.insert_before(node, new)
-        ir.convenience.replace_all_uses_with(after.outputs[0], new.outputs[0], replace_graph_outputs=True)
-        graph.remove([after, node], safe=True)
-        if not list(before.outputs[0].uses()):
+        ir.convenience.replace_all_uses_with(old, new.outputs[0], replace_graph_outputs=True)
+        graph.remove([after, node] if after.op_type == "Transpose" else [node], safe=True)
+        if before.op_type == "Transpose" and not list(before.outputs[0].uses()):
             graph.remove(before, safe=True)
     return model
 

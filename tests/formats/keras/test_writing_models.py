@@ -237,6 +237,27 @@ def batch_major(model: ir.Model, directions: int) -> ir.Model:
     return model
 
 
+def test_separable_bias_add_and_layer_scale(tmp_path: Path, rng: np.random.Generator) -> None:
+    b = Builder("separable")
+    x = b.input("x", FLOAT, ("batch", 11, 13, 5))
+    with b.layer("separable", "SeparableConv2D"):
+        first = b.channels_first(x)
+        first = b.op("Conv", [first, b.weight("d", draw(rng, 10, 1, 3, 3))], {"group": 5, "auto_pad": "SAME_UPPER"})
+        first = b.op("Conv", [first, b.weight("p", draw(rng, 67, 10, 1, 1)), b.weight("b", draw(rng, 67))])
+        y = b.channels_last(first)
+    with b.layer("scale", "LayerScale"):
+        y = b.op("Mul", [b.weight("gamma", draw(rng, 67)), y])
+    with b.layer("plain", "Conv2D"):
+        y = image(b, "Conv", [y, b.weight("k", draw(rng, 7, 67, 1, 1))])
+        y = b.op("Add", [y, b.weight("b", draw(rng, 1, 1, 1, 7))])
+        y = b.op("Sigmoid", [y])
+    b.output(y, "y")
+    check(b.model(), {"x": draw(rng, 3, 11, 13, 5)}, tmp_path)
+    layers = config_of(tmp_path / "model.keras")
+    assert [layer["class_name"] for layer in layers] == ["InputLayer", "SeparableConv2D", "EinsumDense", "Conv2D"]
+    assert layers[-1]["config"]["activation"] == "sigmoid"
+
+
 def test_lstm_states_and_initial_state(tmp_path: Path, rng: np.random.Generator) -> None:
     b = Builder("lstm")
     x = b.input("x", FLOAT, (2, 7, 3))

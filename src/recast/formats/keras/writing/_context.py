@@ -277,6 +277,19 @@ class Context:
         node = view.sole_consumer(value)
         return node if node is not None and node.op_type in op_types and node not in self.claimed else None
 
+    def added_row(self, node: ir.Node, units: int) -> tuple[ir.Node, Const | None]:
+        """The Add of one constant per channel that alone uses a node's output (claimed), else the node itself."""
+        out = node.outputs[0]
+        add = self.follower(out, "Add")
+        if add is None or len(keras_shape(add.outputs[0])) != len(keras_shape(out)):
+            return node, None
+        others = [v for v in add.inputs if v is not out]
+        found = self.const(others[0]) if len(others) == 1 else None
+        if found is None or not found.is_float or found.size != units or found.shape[-1:] != (units,):
+            return node, None
+        self.claim(add)
+        return add, found
+
     @staticmethod
     def same_layer(one: ir.Node, other: ir.Node) -> bool:
         """Whether two nodes were one layer in the source."""

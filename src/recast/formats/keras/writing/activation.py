@@ -10,7 +10,7 @@ import onnx_ir as ir
 from recast.formats.keras.writing import Unfit, writes
 from recast.formats.keras.writing._context import Context, keras_shape
 from recast.formats.keras.writing._network import Tensor, Weight
-from recast.graph import view
+from recast.graph import ORIGIN, view
 
 _PLAIN = {
     "Relu": "relu",
@@ -107,7 +107,9 @@ def activation(ctx: Context, node: ir.Node) -> None:
     x = ctx.tensor(source)
     name = activation_name(ctx, node)
     out = node.outputs[0]
-    if node.op_type == "Relu":
+    if name is not None and node.metadata_props.get(ORIGIN) == "Activation":
+        ctx.bind(out, ctx.layer(node, "Activation", {"activation": name}, [x]))
+    elif node.op_type == "Relu":
         ctx.bind(out, ctx.layer(node, "ReLU", {}, [x]))
     elif node.op_type == "Softmax":
         ctx.bind(out, ctx.layer(node, "Softmax", {"axis": view.attr(node, "axis", -1)}, [x]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import numpy as np
@@ -74,27 +74,77 @@ def conv(ctx: Context, node: ir.Node) -> None:
         x = zero_pad(ctx, node, x, geometry.pads)
     depthwise = group > 1 and w.shape[1] == 1 and group == x.shape[-1] and geometry.rank < 3
     depthwise = depthwise and len(set(geometry.strides)) == 1
-    name, out = fused(ctx, node)
-    config = {**_settings(geometry, kernel), "use_bias": bias is not None}
-    axes = (*range(2, len(w.shape)), 1, 0)
-    if depthwise:
-        config["depth_multiplier"] = w.shape[0] // group
-        kind, role = f"DepthwiseConv{geometry.rank}D", "kernel"
+    config = _settings(geometry, kernel)
+    if not depthwise:
+        _finish(
+            ctx,
+            node,
+            node,
+            (f"Conv{geometry.rank}D", {**config, "filters": w.shape[0], "groups": group}),
+            (x, [Weight("kernel", lambda: _channels_last(load()))], (w.key,), bias),
+        )
+        return
+    config["depth_multiplier"] = w.shape[0] // group
 
-        def kernels() -> np.ndarray:
-            array = load()
-            spread = array.reshape(group, -1, *array.shape[2:])
-            return np.ascontiguousarray(spread.transpose(*range(2, spread.ndim), 0, 1))
-    else:
-        config.update(filters=w.shape[0], groups=group)
-        kind, role = f"Conv{geometry.rank}D", "kernel"
+    def kernels() -> np.ndarray:
+        array = load()
+        spread = array.reshape(group, -1, *array.shape[2:])
+        return np.ascontiguousarray(spread.transpose(*range(2, spread.ndim), 0, 1))
 
-        def kernels() -> np.ndarray:
-            return np.ascontiguousarray(load().transpose(axes))
+    point = _pointwise(ctx, node) if bias is None else None
+    if point is None:
+        kind = f"DepthwiseConv{geometry.rank}D"
+        _finish(ctx, node, node, (kind, config), (x, [Weight("kernel", kernels)], (w.key,), bias))
+        return
+    second = _kernel(ctx, point)
+    ctx.claim(point)
+    weights = [
+        Weight("depthwise_kernel", kernels),
+        Weight("pointwise_kernel", lambda: _channels_last(second.load())),
+    ]
+    kind, config = f"SeparableConv{geometry.rank}D", {**config, "filters": second.shape[0]}
+    _finish(ctx, node, point, (kind, config), (x, weights, (w.key, second.key), _bias(ctx, point)))
 
-    key = (w.key, None if bias is None else bias.key)
-    weights = _weights(kernels, bias, role)
-    ctx.bind(out, ctx.layer(node, kind, with_activation(config, name), [x], weights=weights, key=key))
+
+def _channels_last(array: np.ndarray) -> np.ndarray:
+    """A kernel O I *k as *k I O."""
+    return np.ascontiguousarray(array.transpose(*range(2, array.ndim), 1, 0))
+
+
+def _pointwise(ctx: Context, node: ir.Node) -> ir.Node | None:
+    """The 1×1 convolution after a depthwise one that was the same separable layer in the source."""
+    nxt = ctx.follower(node.outputs[0], "Conv")
+    if nxt is None or not ctx.same_layer(node, nxt) or view.attr(nxt, "group", 1) != 1:
+        return None
+    found = ctx.const(nxt.inputs[1])
+    if found is None or any(k != 1 for k in found.shape[2:]) or any(view.attr(nxt, "pads") or []):
+        return None
+    return nxt if all(s == 1 for s in view.attr(nxt, "strides") or [1]) else None
+
+
+def _finish(
+    ctx: Context,
+    node: ir.Node,
+    last: ir.Node,
+    what: tuple[str, dict[str, Any]],
+    parts: tuple[Tensor, list[Weight], tuple[Hashable, ...], Const | None],
+) -> None:
+    """Add a convolution layer for ``node`` … ``last``, with the bias and the activation that follow it."""
+    kind, config = what
+    x, weights, key, bias = parts
+    units = keras_shape(last.outputs[0])[-1]
+    if bias is None and units is not None:
+        last, bias = ctx.added_row(last, units)
+    if bias is not None:
+        weights = [*weights, Weight("bias", _flat(bias))]
+    name, out = fused(ctx, last)
+    config = with_activation({**config, "use_bias": bias is not None}, name)
+    key = (*key, None if bias is None else bias.key)
+    ctx.bind(out, ctx.layer(node, kind, config, [x], weights=weights, key=key, shape=keras_shape(out)))
+
+
+def _flat(const: Const) -> Callable[[], np.ndarray]:
+    return lambda: const.load().reshape(-1)
 
 
 @writes("ConvTranspose")

@@ -7,7 +7,7 @@ import onnx_ir as ir
 
 from recast.formats.keras.writing import Unfit, writes
 from recast.formats.keras.writing._constants import Const
-from recast.formats.keras.writing._context import Context, keras_shape
+from recast.formats.keras.writing._context import Context
 from recast.formats.keras.writing._network import Tensor, Weight
 from recast.formats.keras.writing.activation import fused, with_activation
 from recast.graph import view
@@ -87,17 +87,8 @@ def matmul(ctx: Context, node: ir.Node) -> None:
     x = ctx.tensor(node.inputs[0])
     if len(x.shape) < 2:
         raise Unfit("its input is a vector; Keras's Dense needs at least two axes")
-    add = ctx.follower(out, "Add")
-    bias: Const | None = None
-    if add is not None and len(keras_shape(add.outputs[0])) == len(x.shape):
-        others = [v for v in add.inputs if v is not out]
-        found = ctx.const(others[0]) if len(others) == 1 else None
-        bias = found if _row(found, kernel.shape[1]) else None
-    if add is None or bias is None:
-        _dense(ctx, node, node, x, (kernel, False, 1.0, None, 1.0))
-        return
-    ctx.claim(add)
-    _dense(ctx, node, add, x, (kernel, False, 1.0, bias, 1.0))
+    last, bias = ctx.added_row(node, kernel.shape[1])
+    _dense(ctx, node, last, x, (kernel, False, 1.0, bias, 1.0))
 
 
 @writes("Einsum")

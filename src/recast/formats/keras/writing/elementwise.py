@@ -7,8 +7,8 @@ from typing import Any
 import onnx_ir as ir
 
 from recast.formats.keras.writing import Unfit, writes
-from recast.formats.keras.writing._context import Context, keras_shape
-from recast.formats.keras.writing._network import Tensor
+from recast.formats.keras.writing._context import INLINE_ELEMENTS, Context, keras_shape
+from recast.formats.keras.writing._network import Tensor, Weight
 from recast.graph import view
 
 _BINARY = {
@@ -71,6 +71,8 @@ def binary(ctx: Context, node: ir.Node) -> None:
     """Two or more operands, with NumPy's broadcasting."""
     if _rescaling(ctx, node):
         return
+    if _channel_scale(ctx, node):
+        return
     operands = [ctx.operand(v) for v in node.inputs]
     if not any(isinstance(t, Tensor) for t in operands):
         operands[0] = ctx.tensor(node.inputs[0])
@@ -118,7 +120,35 @@ def _rescaling(ctx: Context, node: ir.Node) -> bool:
     return True
 
 
-@writes(*_UNARY, "Erf", "StopGradient")
+def _channel_scale(ctx: Context, node: ir.Node) -> bool:
+    """A long vector times the last axis is a trainable EinsumDense (with the vector that is added next as its bias)."""
+    out = keras_shape(node.outputs[0])
+    if node.op_type != "Mul" or len(node.inputs) != 2 or not 2 <= len(out) <= 8:
+        return False
+    places = [i for i, v in enumerate(node.inputs) if v is not None and ctx.bound(v) is None and ctx.const(v)]
+    scale = ctx.const(node.inputs[places[0]]) if len(places) == 1 else None
+    if scale is None or not scale.is_float or scale.shape[-1:] != (scale.size,):
+        return False
+    x = ctx.tensor(node.inputs[1 - places[0]])
+    if scale.size <= INLINE_ELEMENTS or scale.size != out[-1] or x.shape != out or sum(n is None for n in out[1:]):
+        return False
+    last, bias = ctx.added_row(node, scale.size)
+    letters = "abcdefgh"[: len(out)]
+    config = {
+        "equation": f"{letters},{letters[-1]}->{letters}",
+        "output_shape": list(out[1:]),
+        "bias_axes": None if bias is None else letters[-1],
+    }
+    weights = [Weight("kernel", lambda: scale.load().reshape(-1))]
+    if bias is not None:
+        held = bias
+        weights.append(Weight("bias", lambda: held.load().reshape(-1)))
+    key = (scale.key, None if bias is None else bias.key)
+    ctx.bind(last.outputs[0], ctx.layer(node, "EinsumDense", config, [x], weights=weights, key=key))
+    return True
+
+
+@writes(*_UNARY, "Erf")
 def unary(ctx: Context, node: ir.Node) -> None:
     """Functions of one tensor."""
     path = "math.Erf" if node.op_type == "Erf" else f"numpy.{_UNARY[node.op_type]}"
