@@ -45,7 +45,7 @@ def _read(file: File, options: ReadOptions) -> ir.Model:
     reserved = set(file.output_names) - set(file.input_names)
     names = set(reserved)
     builder = Builder(file.subgraphs[0].name or "main", names)
-    shared = Reading(file)
+    shared = Reading(file, names)
     graph = file.subgraphs[0]
     scope = Scope(shared, graph, builder)
     for name, index in zip(file.input_names, graph.inputs, strict=True):

@@ -257,6 +257,10 @@ class Call:
 
     # ---- nodes
 
+    def zeros(self, value: ir.Value) -> ir.Tensor:
+        """A zero of a value's type, for ConstantOfShape."""
+        return ir.Tensor(np.zeros(1, np.float32 if value.dtype is None else value.dtype.numpy()))
+
     def clip(self, value: ir.Value, low: float, high: float) -> ir.Value:
         """Limit a float value."""
         return self.b.op("Clip", [value, self.b.const(low, np.float32), self.b.const(high, np.float32)])

@@ -1,4 +1,4 @@
-"""A ``.tflite`` file as plain data: tensors with their bytes, operators with their options, checked against each other."""
+"""A ``.tflite`` file as plain data: tensors with their bytes, operators with their options, all checked."""
 
 from __future__ import annotations
 
@@ -187,10 +187,7 @@ class _Loader:
         if len(shape) > MAX_RANK:
             raise BadModel(f"{len(shape)} dimensions", where, _DAMAGED)
         dims = tuple(shape.tolist())
-        if len(signature) == len(shape):
-            unknown = tuple(signature.tolist())
-        else:
-            unknown = dims
+        unknown = tuple(signature.tolist()) if len(signature) == len(shape) else dims
         if any(d < -1 for d in unknown):
             raise BadModel(f"negative dimension in shape {list(dims)}", where, _DAMAGED)
         dtype = schema.NUMPY_TYPES.get(kind, kind.lower())

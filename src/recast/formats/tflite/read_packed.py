@@ -20,7 +20,8 @@ def numpy_type(dtype: str) -> np.dtype:
     if dtype in BITS or dtype.startswith(("bfloat", "float8")):
         import ml_dtypes
 
-        return np.dtype(getattr(ml_dtypes, dtype))
+        kind: np.dtype = np.dtype(getattr(ml_dtypes, dtype))
+        return kind
     return np.dtype(dtype).newbyteorder("<")
 
 

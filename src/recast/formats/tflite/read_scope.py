@@ -36,8 +36,8 @@ def data_type(dtype: str, where: str = "") -> ir.DataType:
 class Reading:
     """What all subgraphs of one file share."""
 
-    def __init__(self, file: File) -> None:
-        self.file = file
+    def __init__(self, file: File, names: set[str]) -> None:
+        self.file, self.names = file, names
         self.findings: dict[Finding, None] = dict.fromkeys(file.findings)
         self.unsupported: dict[str, list[str]] = {}
         self.paths: set[str] = set()

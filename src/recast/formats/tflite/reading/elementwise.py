@@ -71,9 +71,13 @@ def _fold_content(c: Call) -> None:
     left, right = (_content(c, n) for n in (0, 1))
     if left is None or right is None or not c.tensor(0).dtype.startswith("int") or c.tensor(0).is_quantised:
         return
-    work = {"ADD": lambda a, b: a + b, "SUB": lambda a, b: a - b, "MUL": lambda a, b: a * b}[c.kind]
-    if len(left) == len(right) and all(isinstance(v, int) and abs(v) < 1 << 31 for v in left + right):
-        c.scope.contents[c.output(0)] = [work(a, b) for a, b in zip(left, right, strict=True)]
+    first, second = ([v for v in side if isinstance(v, int) and abs(v) < 1 << 31] for side in (left, right))
+    if len(first) == len(second) == len(left) == len(right):
+        pairs = list(zip(first, second, strict=True))
+        if c.kind == "MUL":
+            c.scope.contents[c.output(0)] = [a * b for a, b in pairs]
+        else:
+            c.scope.contents[c.output(0)] = [a + (b if c.kind == "ADD" else -b) for a, b in pairs]
 
 
 def _content(c: Call, number: int) -> list[int | str] | None:
@@ -204,5 +208,4 @@ def log_softmax(c: Call) -> None:
 def zeros_like(c: Call) -> None:
     """Zeros of the same shape."""
     value = c.x(0)
-    zero = ir.Tensor(np.zeros(1, np.dtype(value.dtype.numpy() if value.dtype is not None else np.float32)))
-    c.out(c.b.op("ConstantOfShape", [c.b.op("Shape", [value])], {"value": zero}))
+    c.out(c.b.op("ConstantOfShape", [c.b.op("Shape", [value])], {"value": c.zeros(value)}))

@@ -13,7 +13,6 @@ from recast.formats.tflite.reading import reads
 @reads("RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR")
 def resize(c: Call) -> None:
     """On the channels-last axes directly; three rules for where pixels lie."""
-    shape = c.shape(0)
     c.rank(0, 4)
     height, width = _pair(c.ints(1, "the size"), c)
     linear = c.kind == "RESIZE_BILINEAR"
@@ -23,16 +22,12 @@ def resize(c: Call) -> None:
         rule, nearest = "half_pixel", "round_prefer_ceil"
     else:
         rule, nearest = "asymmetric", "floor"
-    if rule == "half_pixel" and not linear:
-        rule, nearest = "half_pixel", "round_prefer_ceil"
     attributes = {
         "mode": "linear" if linear else "nearest",
         "coordinate_transformation_mode": rule,
         "nearest_mode": None if linear else nearest,
         "axes": [1, 2],
     }
-    if not all(isinstance(d, int) for d in shape[1:3]):
-        c.tell("the image size is not fixed")
     sizes = c.b.const([height, width], np.int64, "sizes")
     c.out(c.b.op("Resize", [c.x(0), None, None, sizes], attributes))
 
@@ -109,7 +104,7 @@ def _blocks(c: Call) -> list[int]:
 
 
 def _static(shape: ir.Shape | None, first: int, last: int, c: Call) -> list[int]:
-    dims = [d for d in (shape or ())][first:last]
+    dims = list(shape or ())[first:last]
     if len(dims) != last - first or not all(isinstance(d, int) for d in dims):
         raise UnsupportedOp(f"{c.kind} on unknown spatial sizes")
     return [int(d) for d in dims if isinstance(d, int)]

@@ -138,8 +138,7 @@ def gather_nd(c: Call) -> None:
 @reads("SCATTER_ND")
 def scatter_nd(c: Call) -> None:
     """Add updates into zeros of a given shape."""
-    zero = ir.Tensor(np.zeros(1, c.x(1).dtype.numpy() if c.x(1).dtype is not None else np.float32))
-    base = c.b.op("ConstantOfShape", [c.int64(2)], {"value": zero})
+    base = c.b.op("ConstantOfShape", [c.int64(2)], {"value": c.zeros(c.x(1))})
     c.out(c.b.op("ScatterND", [base, c.int64(0), c.x(1)], {"reduction": "add"}))
 
 

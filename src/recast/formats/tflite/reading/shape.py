@@ -18,16 +18,27 @@ def reshape(c: Call) -> None:
     value = c.x(0)
     content = c.scope.contents.get(c.index(1)) if c.has(1) else None
     array = c.array(1) if c.has(1) else None
-    if array is None and not c.has(1):
-        array = c.opt("new_shape") if c.operator.options is not None else None
-    if array is not None and not isinstance(array, int):
-        c.out(c.reshape(value, [int(v) for v in np.asarray(array).reshape(-1)]))
+    if not c.has(1) and c.operator.options is not None:
+        array = c.operator.options.get("new_shape")
+    if array is not None:
+        c.out(c.reshape(value, _keep_batch(c, value, [int(v) for v in np.asarray(array).reshape(-1)])))
     elif content is not None and (target := _symbolic(c, value, content)) is not None:
         c.out(c.reshape(value, target))
     elif c.has(1):
         c.out(c.b.op("Reshape", [value, c.int64(1)], {"allowzero": 0}))
     else:
         raise c.bad("no shape is given")
+
+
+def _keep_batch(c: Call, value: ir.Value, target: list[int]) -> list[int]:
+    """[-1, …] becomes [0, …] where the first dimension stays what it is; a real 0 (no elements) is refused."""
+    if any(v < -1 or v == 0 for v in target):
+        raise UnsupportedOp(f"RESHAPE to {target}")
+    rest = dims_of(value, "the input")[1:]
+    known = [d for d in rest if isinstance(d, int)]
+    if target[:1] == [-1] and value.shape and len(known) == len(rest) and math.prod(known) == math.prod(target[1:]):
+        return [0, *target[1:]]
+    return target
 
 
 def _symbolic(c: Call, value: ir.Value, content: list[int | str]) -> list[int] | None:
