@@ -142,3 +142,38 @@ case("identity-input-output", lambda b, r: b.op("Identity", [x(b, "batch", 5)]))
 case("where-int64", lambda b, r: b.op(
     "Where", [x(b, 2, 3, dtype=B, name="c"), x(b, 2, 3, dtype=I64), b.const(np.array([7], np.int64))]))  # fmt: skip
 case("float-scalar-shape", lambda b, r: b.op("Mul", [x(b), b.const(2.0)]))
+
+
+def recurrent(op: str, steps: int | str, **attributes):
+    gates = {"LSTM": 4, "GRU": 3, "RNN": 1}[op]
+
+    def make(b, r):
+        count = 2 if attributes.get("direction") == "bidirectional" else 1
+        hidden = 5
+        outputs = 3 if op == "LSTM" else 2
+        shape = ("batch", steps, 3) if attributes.get("layout") else (steps, "batch", 3)
+        inputs = [
+            x(b, *shape),
+            b.weight("W", f(r, count, gates * hidden, 3)),
+            b.weight("R", f(r, count, gates * hidden, hidden)),
+            b.weight("B", f(r, count, 2 * gates * hidden)),
+        ]
+        made = b.node(op, inputs, {"hidden_size": hidden, **attributes}, outputs)
+        return list(made)
+
+    return make
+
+
+for op in ("LSTM", "GRU", "RNN"):
+    case(f"{op.lower()}-unrolled", recurrent(op, 7))
+    case(f"{op.lower()}-reverse", recurrent(op, 7, direction="reverse"))
+    case(f"{op.lower()}-both", recurrent(op, 7, direction="bidirectional"))
+    case(f"{op.lower()}-loop", recurrent(op, "time"))
+    case(f"{op.lower()}-loop-reverse", recurrent(op, "time", direction="reverse"))
+    case(f"{op.lower()}-loop-long", recurrent(op, 67))
+    case(f"{op.lower()}-batch-major", recurrent(op, 7, layout=1))
+    case(f"{op.lower()}-batch-major-both", recurrent(op, 7, layout=1, direction="bidirectional"))
+    case(f"{op.lower()}-loop-batch-major", recurrent(op, "time", layout=1))
+case("gru-reset_after", recurrent("GRU", 7, linear_before_reset=1))
+case("gru-loop-reset_after", recurrent("GRU", "time", linear_before_reset=1))
+case("rnn-relu", recurrent("RNN", 7, activations=["Relu"]))

@@ -87,8 +87,29 @@ def standard(model: ir.Model) -> ir.Model:
         model.graph.insert_before(node, [before, inner, after])
         ir.convenience.replace_all_uses_with(out, after.outputs[0], replace_graph_outputs=True)
         model.graph.remove(node, safe=True)
+    _time_major(model)
     model.opset_imports.pop(IMAGE, None)
     return model
+
+
+def _time_major(model: ir.Model) -> None:
+    """ONNX Runtime has no recurrent operators with ``layout=1``."""
+    for node in list(model.graph):
+        if "layout" not in node.attributes or node.op_type not in ("LSTM", "GRU", "RNN"):
+            continue
+        del node.attributes["layout"]
+        before = ir.Node("", "Transpose", [node.inputs[0]], attributes=[ir.AttrInt64s("perm", [1, 0, 2])])
+        node.replace_input_with(0, before.outputs[0])
+        model.graph.insert_before(node, before)
+        for index, value in enumerate(node.outputs):
+            perm = [2, 0, 1, 3] if index == 0 else [1, 0, 2]
+            after = ir.Node("", "Transpose", [value], attributes=[ir.AttrInt64s("perm", perm)])
+            new = after.outputs[0]
+            new.shape, new.dtype, new.name = value.shape, value.dtype, value.name
+            value.shape, value.name = None, f"{value.name}/inner"
+            ir.convenience.replace_all_uses_with(value, new, replace_graph_outputs=True)
+            after.replace_input_with(0, value)
+            model.graph.insert_after(node, after)
 
 
 def run_onnx(model: ir.Model, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -10,6 +10,16 @@ from recast.formats._format import Artifact, Format, Layout, ReadOptions, Runner
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+# ONNX functions that writing/ has a form for; the others are inlined
+_FUNCTIONS = frozenset(
+    {
+        *("Celu", "Clip", "Elu", "Gelu", "GreaterOrEqual", "GroupNormalization", "HardSigmoid", "HardSwish"),
+        *("LayerNormalization", "LeakyRelu", "LessOrEqual", "LogSoftmax", "Mish", "PRelu", "RMSNormalization"),
+        *("Range", "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceSumSquare", "Relu", "Selu"),
+        *("Softmax", "Softplus", "Softsign", "ThresholdedRelu"),
+    }
+)
+
 
 class TFLite(Format):
     """Channels-last graphs with fused activations; int8 through the file's own scales."""
@@ -27,6 +37,8 @@ class TFLite(Format):
         "fuse_batchnorm",
         "clean",
     )
+    rnn_batch_major: ClassVar[bool] = True
+    keep_functions: ClassVar[frozenset[str]] = _FUNCTIONS
     judge: ClassVar[tuple[str, str]] = ("ai_edge_litert", "")
 
     def sniff(self, path: Path, head: bytes) -> bool:

@@ -93,18 +93,22 @@ def _refusal(problems: Sequence[tuple[str, str, str]]) -> UnsupportedOp:
 
 
 def _assemble(graph: ir.Graph, emitter: Emitter, inputs: list[int], outputs: list[int]) -> dict[str, Any]:
-    inputs, outputs = prune(emitter, inputs, outputs)
+    pruned = [(e, *prune(e, i, o)) for e, i, o in ((emitter, inputs, outputs), *emitter.subgraphs)]
+    _, inputs, outputs = pruned[0]
     codes: dict[tuple[str, int], int] = {}
-    operators = [_operator(op, codes.setdefault((op.builtin, op.version), len(codes))) for op in emitter.operators]
+    blobs = used_buffers([e for e, _, _ in pruned])
+    subgraphs = [
+        {
+            "tensors": [_tensor(t) for t in e.tensors],
+            "inputs": i,
+            "outputs": o,
+            "operators": [_operator(op, codes.setdefault((op.builtin, op.version), len(codes))) for op in e.operators],
+            "name": f"{graph.name or 'main'}{f'/{number}' if number else ''}",
+        }
+        for number, (e, i, o) in enumerate(pruned)
+    ]
     runtime = minimum_runtime(codes).encode().ljust(16, b"\0")
-    blobs: list[Blob | None] = [*used_buffers(emitter), Blob(len(runtime), lambda: runtime)]
-    subgraph = {
-        "tensors": [_tensor(t) for t in emitter.tensors],
-        "inputs": inputs,
-        "outputs": outputs,
-        "operators": operators,
-        "name": graph.name or "main",
-    }
+    blobs.append(Blob(len(runtime), lambda: runtime))
     signature = {
         "inputs": [{"name": v.name, "tensor_index": i} for v, i in zip(graph.inputs, inputs, strict=True)],
         "outputs": [{"name": v.name, "tensor_index": i} for v, i in zip(graph.outputs, outputs, strict=True)],
@@ -113,7 +117,7 @@ def _assemble(graph: ir.Graph, emitter: Emitter, inputs: list[int], outputs: lis
     return {
         "version": schema.VERSION,
         "operator_codes": [_operator_code(name, number) for name, number in codes],
-        "subgraphs": [subgraph],
+        "subgraphs": subgraphs,
         "description": "recast",
         "buffers": blobs,
         "metadata": [{"name": "min_runtime_version", "buffer": len(blobs) - 1}],

@@ -30,13 +30,14 @@ def prune(emitter: Emitter, inputs: list[int], outputs: list[int]) -> tuple[list
     return [number[i] for i in inputs], [number[i] for i in outputs]
 
 
-def used_buffers(emitter: Emitter) -> list[Blob | None]:
+def used_buffers(emitters: list[Emitter]) -> list[Blob | None]:
     """The buffers of the remaining tensors, numbered anew; the first is the empty one."""
     blobs: list[Blob | None] = [None]
     number = {0: 0}
-    for tensor in emitter.tensors:
-        if tensor.buffer not in number:
-            number[tensor.buffer] = len(blobs)
-            blobs.append(emitter.buffers.blobs[tensor.buffer])
-        tensor.buffer = number[tensor.buffer]
+    for emitter in emitters:
+        for tensor in emitter.tensors:
+            if tensor.buffer not in number:
+                number[tensor.buffer] = len(blobs)
+                blobs.append(emitter.buffers.blobs[tensor.buffer])
+            tensor.buffer = number[tensor.buffer]
     return blobs

@@ -120,6 +120,15 @@ class Weight:
         moved = self.then(("R", *shape), shape, lambda a: a.reshape(shape))
         return moved.with_quant(self.quant and self.quant.along(axis))
 
+    def rows(self, start: int, count: int) -> Weight:
+        """Some rows; per-channel scales of the rows are cut too."""
+        quant = self.quant
+        if quant is not None and not quant.per_tensor and quant.axis == 0:
+            cut = slice(start, start + count)
+            quant = Quant(quant.scale[cut], quant.zero[cut], 0)
+        shape = (count, *self.shape[1:])
+        return self.then(("rows", start, count), shape, lambda a: a[start : start + count]).with_quant(quant)
+
     def with_quant(self, quant: Quant | None) -> Weight:
         """With other quantisation parameters."""
         return Weight(self.tensor, self.type, self.shape, quant, self.change, self.apply)

@@ -74,13 +74,17 @@ def dims_of(value: ir.Value) -> Dims:
     return tuple(d if isinstance(d, int) else -1 for d in value.shape)
 
 
+Subgraph = tuple["Emitter", list[int], list[int]]
+
+
 class Emitter:
     """Collects the tensors and operators of one sub-graph."""
 
-    def __init__(self) -> None:
+    def __init__(self, outer: Emitter | None = None) -> None:
         self.tensors: list[Tensor] = []
         self.operators: list[Operator] = []
-        self.buffers = Buffers()
+        self.buffers: Buffers = Buffers() if outer is None else outer.buffers
+        self.subgraphs: list[Subgraph] = [] if outer is None else outer.subgraphs
         self.findings: list[Finding] = []
         self.done: set[ir.Node] = set()
         self._of: dict[ir.Value, int] = {}
@@ -131,6 +135,20 @@ class Emitter:
     def shape(self, index: int) -> Dims:
         """A tensor's shape."""
         return self.tensors[index].shape
+
+    def inner(self) -> Emitter:
+        """An emitter for a sub-graph of this file (the body of a loop)."""
+        return Emitter(self)
+
+    def like(self, outer: Emitter, index: int) -> int:
+        """A new tensor with the name, type and shape of another sub-graph's."""
+        model = outer.tensors[index]
+        return self.tensor(model.name, model.type, model.shape, model.quant)
+
+    def subgraph(self, made: Subgraph) -> int:
+        """Add a finished sub-graph: its emitter, inputs and outputs; returns its number."""
+        self.subgraphs.append(made)
+        return len(self.subgraphs)
 
     # -- values ----------------------------------------------------------------------------------
 
