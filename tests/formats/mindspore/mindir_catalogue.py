@@ -13,8 +13,6 @@ from recast.graph.build import Builder
 F, I32, I64, B = ir.DataType.FLOAT, ir.DataType.INT32, ir.DataType.INT64, ir.DataType.BOOL
 Case = Callable[[Builder, np.random.Generator], Any]
 CASES: dict[str, Case] = {}
-# MindSpore's CPU kernel of tanh is a rational approximation: up to 9e-5 off where |x| is about 5
-TOLERANCE = {"Tanh-plain": 1.5e-4}
 
 
 def one(op: str, shapes: list[Any], attributes: dict[str, Any] | None = None, dtype: Any = F, num: int = 1) -> Case:
@@ -346,6 +344,31 @@ def _several(b: Builder, rng: np.random.Generator) -> None:
     b.output(total, "again")
 
 
+def _lstm(direction: str, state: bool, biased: bool = True) -> Case:
+    def build(b: Builder, rng: np.random.Generator) -> None:
+        count = 2 if direction == "bidirectional" else 1
+        x = b.input("x0", F, (5, "batch", 3))
+        shapes = [(count, 28, 3), (count, 28, 7), (count, 56)]
+        names = ("W", "R", "B")
+        values: list[ir.Value | None] = [
+            b.weight(f"lstm/{n}", (rng.normal(size=s) / 2).astype(np.float32))
+            for n, s in zip(names, shapes, strict=True)
+        ]
+        if not biased:
+            values[2] = None
+        if state:
+            values += [None, b.input("h0", F, (count, "batch", 7)), b.input("c0", F, (count, "batch", 7))]
+        with b.layer("lstm", "LSTM"):
+            for i, y in enumerate(b.node("LSTM", [x, *values], {"hidden_size": 7, "direction": direction}, 3)):
+                b.output(y, f"y{i}")
+
+    return build
+
+
+CASES["LSTM-forward"] = _lstm("forward", False)
+CASES["LSTM-reverse"] = _lstm("reverse", True)
+CASES["LSTM-both"] = _lstm("bidirectional", True)
+CASES["LSTM-bothzero"] = _lstm("bidirectional", False, False)
 CASES["Where-plain"] = _where
 for op in ("Sqrt", "Log", "Acosh"):
     CASES[f"{op}-plain"] = _positive(op)

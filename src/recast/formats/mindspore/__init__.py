@@ -15,6 +15,43 @@ if TYPE_CHECKING:
 _HEAD = re.compile(rb"\x0a[\x01-\x20][0-9]{1,4}(\.[0-9]{1,4}){1,3}[\x12\x1a\x22\x2a\x32\x3a\x42\x4a\x50]")
 
 
+# ONNX functions that the writer has handlers for
+_FUNCTIONS = frozenset(
+    (
+        "CastLike",
+        "Celu",
+        "Clip",
+        "Elu",
+        "Gelu",
+        "GreaterOrEqual",
+        "GroupNormalization",
+        "HardSigmoid",
+        "HardSwish",
+        "LayerNormalization",
+        "LeakyRelu",
+        "LessOrEqual",
+        "LogSoftmax",
+        "MeanVarianceNormalization",
+        "Mish",
+        "PRelu",
+        "RMSNormalization",
+        "Range",
+        "ReduceL1",
+        "ReduceL2",
+        "ReduceLogSum",
+        "ReduceLogSumExp",
+        "ReduceSumSquare",
+        "Relu",
+        "Selu",
+        "Softmax",
+        "Softplus",
+        "Softsign",
+        "Swish",
+        "ThresholdedRelu",
+    )
+)
+
+
 class MindSpore(Format):
     """MindSpore's graph file. Loads with ``mindspore.load`` and runs in ``mindspore.nn.GraphCell``."""
 
@@ -22,7 +59,8 @@ class MindSpore(Format):
     title = "MindSpore MindIR"
     suffixes = (".mindir",)
     layout: ClassVar[Layout] = "channels_first"
-    passes = ("inline_functions", "unroll_rnn", "layout", "clean")
+    passes = ("inline_functions", "layout", "clean")
+    keep_functions = _FUNCTIONS
     judge = ("mindspore", "mindspore")
 
     def sniff(self, path: Path, head: bytes) -> bool:

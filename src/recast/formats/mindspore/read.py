@@ -110,6 +110,7 @@ class Reader:
         self.builder = Builder(re.sub(r"\W+", "_", self.graph.get("name", "")) or "main")
         self.refused: dict[str, str] = {}
         self.layer = ""
+        self.symbols: dict[int, str | None] = {}  # unknown dimensions that the file reads at run time
         self.fanout: dict[int, int] = {}  # how often the file uses a value
         self._weights: dict[str, ir.Value] = {}
         self._paths: set[str] = set()  # weights that MindSpore named after their cells

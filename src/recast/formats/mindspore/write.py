@@ -89,6 +89,15 @@ class Writer:
             raise Refusal(f"MindSpore has no element type {dtype.name}")
         return TYPE_ID_OF[dtype]
 
+    def dimension(self, size: int | str | None) -> Arg:
+        """A dimension as a number, or read from the graph input that has it."""
+        if isinstance(size, int):
+            return size
+        for value in self.graph.inputs:
+            if size is not None and size in dims(value):
+                return self.item(self.fn("Shape", value), dims(value).index(size))
+        raise Refusal("the new shape is not known")
+
     def ref(self, value: ir.Value) -> Ref:
         """The MindIR tensor of a graph value."""
         known = self._names.get(id(value))
@@ -99,12 +108,14 @@ class Writer:
             self.bind(value, known)
         return known
 
-    def weight(self, value: ir.Value, array: np.ndarray) -> Ref:
-        """A constant in another shape than the graph has it; it keeps its name."""
+    def weight(self, value: ir.Value, array: np.ndarray, role: str = "") -> Ref:
+        """A constant in another form than the graph has it; ``role`` tells several forms of one weight apart."""
         tensor = ir.Tensor(np.ascontiguousarray(array))
-        key = ("weight", value.name, array.shape)
+        key = ("weight", value.name, array.shape, role)
         if key not in self._constants:
-            name = self._unique(f"{value.name}") if value.name in self._parameters else (value.name or "weight")
+            name = value.name or "weight"
+            if role or name in self._parameters:
+                name = self._unique(f"{name}/{role}" if role else name)
             self._parameters[name] = self._parameter(name, tensor)
             self._constants[key] = Ref(name)
         return self._constants[key]

@@ -47,6 +47,8 @@ def reshape(c: Call) -> ir.Value:
         wanted = (0, *wanted[1:])
     shape = shape_of(c, wanted)
     y = c.b.op("Reshape", [x, shape])
+    if isinstance(wanted, tuple) and 0 not in wanted:
+        y = shaped(c, y, wanted)
     if y.shape is None:
         raise Refusal("the new shape is not known")
     return y
@@ -63,8 +65,23 @@ def shape(c: Call) -> tuple[Any, ...]:
     if all(isinstance(d, int) for d in dims(x)):
         return dims(x)
     now = c.b.op("Shape", [x])
-    at = [d if isinstance(d, int) else c.b.op("Gather", [now, c.b.const(i, np.int64)]) for i, d in enumerate(dims(x))]
+    at: list[Any] = []
+    for i, d in enumerate(dims(x)):
+        at.append(d if isinstance(d, int) else c.b.op("Gather", [now, c.b.const(i, np.int64)]))
+        if not isinstance(d, int):
+            c.reader.symbols[id(at[-1])] = d
     return tuple(at)
+
+
+def shaped(c: Call, y: ir.Value, held: Any) -> ir.Value:
+    """Note the dimensions of a shape that is partly known at run time only."""
+    if (
+        isinstance(held, tuple)
+        and all(isinstance(d, int) or id(d) in c.reader.symbols for d in held)
+        and -1 not in held
+    ):
+        y.shape = ir.Shape([d if isinstance(d, int) else c.reader.symbols[id(d)] for d in held])
+    return y
 
 
 @reads("TensorShape", "DynamicShape")
@@ -227,7 +244,12 @@ def scatter_elements(c: Call) -> ir.Value:
 
 @reads("BroadcastTo")
 def broadcast_to(c: Call) -> ir.Value:
-    x, wanted = c.value(0), c.ints("shape", 1)
+    x, held = c.value(0), c.arg("shape", 1)
+    if isinstance(held, tuple) and not all(isinstance(d, int) for d in held):
+        offset = len(held) - len(dims(x))
+        held = tuple(dims(x)[i - offset] if isinstance(d, int) and d == -1 else d for i, d in enumerate(held))
+        return shaped(c, c.b.op("Expand", [x, shape_of(c, held)]), held)
+    wanted = c.ints("shape", 1)
     # -1 keeps the dimension, which a 1 does in ONNX
     return c.b.op("Expand", [x, c.b.const([1 if d == -1 else d for d in wanted], np.int64)])
 
@@ -297,3 +319,17 @@ def depth_space(c: Call) -> ir.Value:
 def trilu(c: Call) -> ir.Value:
     shift = c.number("diagonal", 1, 0)
     return c.b.op("Trilu", [c.value(0), c.b.const(shift, np.int64)], {"upper": int(c.op == "Triu")})
+
+
+@reads("FillV2")
+def fill(c: Call) -> ir.Value:
+    return shaped(c, c.b.op("Expand", [c.value(1), shape_of(c, c.arg("shape", 0))]), c.args[0])
+
+
+@reads("ZerosLike", "OnesLike")
+def filled_like(c: Call) -> ir.Value:
+    x = c.value(0)
+    if x.dtype is None:
+        raise Refusal("its element type is not known")
+    value = c.b.const(np.asarray(int(c.op == "OnesLike"), x.dtype.numpy()))
+    return c.b.op("Expand", [value, c.b.op("Shape", [x])])

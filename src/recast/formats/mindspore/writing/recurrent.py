@@ -71,7 +71,7 @@ def _one(w: Writer, node: ir.Node, direction: int, backwards: bool) -> tuple[Ref
     hidden = int(attr(node, "hidden_size", 0)) or size_of(value_of(node, 2))
     states = [_state(w, node, index, direction, hidden) for index in (5, 6)]
     flat, biased = _flattened(node, direction, hidden)
-    packed = w.weight(kernel, flat)
+    packed = w.weight(kernel, flat, f"direction{direction}" if direction else "")
     attributes: dict[str, Any] = {
         "input_size": size_of(kernel),
         "hidden_size": hidden,

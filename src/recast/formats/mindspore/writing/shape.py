@@ -220,13 +220,13 @@ def expand(w: Writer, node: ir.Node) -> None:
     if y.shape is None:
         raise Refusal("the new shape is not known")
     offset = len(dims(y)) - len(dims(x))
-    shape = []
+    shape: list[Arg] = []
     for i, d in enumerate(dims(y)):
         source = dims(x)[i - offset] if i >= offset else None
-        if not isinstance(d, int) and (source is None or source != d):
-            raise Refusal("the new shape is not known")
-        shape.append(d if isinstance(d, int) else -1)
-    w.bind(y, w.fn("BroadcastTo", x, tuple(shape)))
+        kept = not isinstance(d, int) and source is not None and source == d
+        shape.append(-1 if kept else w.dimension(d))
+    fixed = all(isinstance(d, int) for d in shape)
+    w.bind(y, w.fn("BroadcastTo", x, tuple(shape) if fixed else w.pack(shape)))
 
 
 @writes("Tile")
