@@ -33,15 +33,17 @@ class Builder:
         self.nodes: list[ir.Node] = []
         self.initializers: dict[str, ir.Value] = {}
         self._names: set[str] = names if names is not None else set()
+        self._counts: dict[str, int] = {}  # last number given, so that many equal wishes stay linear
         self._constants: dict[tuple[str, tuple[int, ...], bytes], ir.Value] = {}
         self._layer: tuple[str, str] = ("", "")
 
     def unique(self, wanted: str) -> str:
         """``wanted``, or ``wanted_1`` … if it is taken. Node and value names share one space."""
-        name, count = wanted, 0
+        name, count = wanted, self._counts.get(wanted, 0)
         while name in self._names:
             count += 1
             name = f"{wanted}_{count}"
+        self._counts[wanted] = count
         self._names.add(name)
         return name
 

@@ -21,6 +21,7 @@ class Editor:
     def __init__(self, graph: ir.Graph) -> None:
         self.graph = graph
         self._names: set[str | None] | None = None
+        self._counts: dict[str, int] = {}  # last number given, so that many equal wishes stay linear
         self._made: dict[Any, ir.Value] = {}
         self._touched: list[ir.Value] = []
 
@@ -31,10 +32,11 @@ class Editor:
             for node in self.graph.all_nodes():
                 self._names.add(node.name)
                 self._names.update(v.name for v in node.outputs)
-        name, count = wanted, 0
+        name, count = wanted, self._counts.get(wanted, 0)
         while name in self._names:
             count += 1
             name = f"{wanted}_{count}"
+        self._counts[wanted] = count
         self._names.add(name)
         return name
 

@@ -70,9 +70,10 @@ def _affine(node: ir.Node) -> Affine | None:
 
 
 def _fuse(editor: Editor, node: ir.Node, affine: Affine) -> bool:
-    source = node.inputs[0]
+    given = node.inputs[0]
+    source = None if given is None or sole_consumer(given) is not node else _untransposed(given)
     before = source.producer() if source is not None else None
-    if source is None or before is None or sole_consumer(source) is not node or not np.all(np.isfinite(affine.scale)):
+    if source is None or before is None or given is None or not np.all(np.isfinite(affine.scale)):
         return False
     if before.op_type in ("Conv", "ConvTranspose") and before.domain == node.domain:
         done = _into_layer(editor, before, affine, 2, _conv_weight(before, affine))
@@ -85,10 +86,24 @@ def _fuse(editor: Editor, node: ir.Node, affine: Affine) -> bool:
     else:
         return False
     if done:
-        fused = node.inputs[0]
-        editor.replace(node.outputs[0], fused if fused is not None else source)
+        editor.replace(node.outputs[0], node.inputs[0] or given)
         editor.graph.remove(node, safe=True)
     return done
+
+
+def _untransposed(value: ir.Value) -> ir.Value | None:
+    """The value before a pair of Transposes that cancel each other, or the value itself; None: others use it too."""
+    last = value.producer()
+    if last is None or last.op_type != "Transpose" or last.inputs[0] is None:
+        return value
+    middle = last.inputs[0]
+    first = middle.producer()
+    if first is None or first.op_type != "Transpose" or first.inputs[0] is None or sole_consumer(middle) is not last:
+        return value
+    before, after = attr(first, "perm"), attr(last, "perm")
+    if before is None or after is None or [before[i] for i in after] != list(range(len(before))):
+        return value
+    return first.inputs[0] if sole_consumer(first.inputs[0]) is first else None
 
 
 Change = Callable[[np.ndarray], np.ndarray]
