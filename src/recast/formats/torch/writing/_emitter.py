@@ -13,7 +13,7 @@ import onnx_ir as ir
 from recast.formats.torch.write_state import Entry
 from recast.formats.torch.writing import Refuse, _support, handlers
 from recast.formats.torch.writing._ints import Ints
-from recast.formats.torch.writing._literals import literal, list_literal
+from recast.formats.torch.writing._literals import list_literal, literal
 from recast.formats.torch.writing._names import RESERVED, Unique, local, path_parts
 from recast.formats.torch.writing._tree import Tree
 from recast.formats.torch.writing._types import FLOATS, TYPES, WIDE_UNSIGNED, TorchType
@@ -277,7 +277,9 @@ class Emitter:
         return self._expressions[value]
 
     def _constant_name(self, value: ir.Value) -> str:
-        return (path_parts(value.name or "") or ["constant"])[-1] if not (value.name or "0")[-1].isdigit() else "constant"
+        return (
+            (path_parts(value.name or "") or ["constant"])[-1] if not (value.name or "0")[-1].isdigit() else "constant"
+        )
 
     def _store(self, key: str, weight: Weight) -> None:
         tensor = ir.convenience.get_const_tensor(weight.value)
@@ -341,8 +343,6 @@ def layer_parts(node: ir.Node, weight: ir.Value | None = None) -> list[str]:
 
 
 def _leaf(node: ir.Node) -> str:
-    if not node.metadata_props.get(LAYER) and not node.name:
-        return node.op_type.lower()
-    parts = layer_parts(node)
-    leaf = parts[-1]
-    return "_".join(parts[-2:]) if leaf.isdigit() or len(leaf) < 2 else leaf
+    parts = layer_parts(node) if node.metadata_props.get(LAYER) else [node.op_type]
+    leaf = "_".join(parts[-2:]) if parts[-1].isdigit() or len(parts[-1]) < 2 else parts[-1]
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", leaf).lower()

@@ -1,4 +1,4 @@
-"""Host integers: shapes and indices that Python can hold as ``int``, so that ``Shape → Gather → Reshape`` reads as code."""
+"""Host integers: shapes and indices that Python holds as ``int``: ``Shape → Gather → Reshape`` reads as code."""
 
 from __future__ import annotations
 

@@ -70,18 +70,23 @@ def _check_types(graph: ir.Graph) -> None:
 
 def _module_text(name: str, graph: ir.Graph, emitter: Emitter, results: list[str], suffix: str) -> str:
     outputs = ", ".join(results) if len(results) != 1 else results[0]
-    returns = _annotation(graph.outputs[0]) if len(results) == 1 else (
-        "tuple[" + ", ".join(_annotation(v) for v in graph.outputs) + "]"
+    returns = (
+        _annotation(graph.outputs[0])
+        if len(results) == 1
+        else ("tuple[" + ", ".join(_annotation(v) for v in graph.outputs) + "]")
     )
     arguments = ", ".join(f"{n}: {_annotation(v)}" for n, v in zip(emitter.arguments, graph.inputs, strict=True))
     init = textwrap.indent("\n".join(["super().__init__()", *emitter.tree.lines()]), " " * 8)
     forward = "\n".join([*emitter.lines, f"        return {outputs or 'None'}"])
     head = f"    def forward(self{', ' if arguments else ''}{arguments}) -> {returns}:"
     if len(head) > 118:
-        head = "    def forward(\n        self,\n" + "".join(
-            f"        {a},\n" for a in arguments.split(", ")
-        ) + f"    ) -> {returns}:"
-    body = f'class {name}(nn.Module):\n{_docstring(graph, emitter)}\n\n    def __init__(self) -> None:\n{init}\n\n{head}\n{forward}\n'
+        head = (
+            "    def forward(\n        self,\n"
+            + "".join(f"        {a},\n" for a in arguments.split(", "))
+            + f"    ) -> {returns}:"
+        )
+    start = f"class {name}(nn.Module):\n{_docstring(graph, emitter)}\n\n    def __init__(self) -> None:\n{init}"
+    body = f"{start}\n\n{head}\n{forward}\n"
     helpers = [text + "\n" for text in _support.closure(sorted(emitter.support))]
     specs = _specs("INPUTS", graph.inputs) + _specs("OUTPUTS", graph.outputs)
     parts = [*helpers, body, _loader(name, suffix)]
@@ -108,7 +113,9 @@ def _specs(title: str, values: list[ir.Value]) -> str:
     for value in values:
         shape = [] if value.shape is None else list(view.dims(value))
         shown = [d if isinstance(d, int) else (d or f"d{i}") for i, d in enumerate(shape)]
-        lines.append(f"    ({_ascii(value.name or '')}, {type_name(value)!r}, [{', '.join(map(_ascii, shown))}]),")
+        lines.append(
+            f"    ({_ascii(value.name or '')}, {_ascii(type_name(value))}, [{', '.join(map(_ascii, shown))}]),"
+        )
     return "\n".join([*lines, "]"]) + "\n" if values else f"{title}: list[tuple[str, str, list[int | str]]] = []\n"
 
 
@@ -148,7 +155,9 @@ def _docstring(graph: ir.Graph, emitter: Emitter) -> str:
         lines.append(f"{heading}:")
         for index, value in enumerate(values):
             name = emitter.arguments[index] if heading == "Inputs" else _plain(value.name or "")
-            shape = "?" if value.shape is None else ", ".join(str(d) if d is not None else "?" for d in view.dims(value))
+            shape = (
+                "?" if value.shape is None else ", ".join(str(d) if d is not None else "?" for d in view.dims(value))
+            )
             note = f", axes permuted by ({_plain(value.metadata_props[PERM])})" if PERM in value.metadata_props else ""
             lines.append(f"    {name}: {type_name(value)} ({_plain(shape)}){note}")
     lines.append('"""')
@@ -164,7 +173,7 @@ def _loader(name: str, suffix: str) -> str:
     read = "load_file(weights)" if suffix == ".safetensors" else "torch.load(weights, weights_only=True)"
     return (
         f'def load(weights: str | Path = Path(__file__).with_suffix("{suffix}")) -> {name}:\n'
-        f'    """Build the network with its trained weights, ready for inference (call ``.train()`` to go on training)."""\n'
+        f'    """Build the network with its weights, ready for inference (call ``.train()`` to go on training)."""\n'
         f"    model = {name}()\n"
         f"    model.load_state_dict({read})\n"
         f"    return model.eval()\n"

@@ -1,4 +1,4 @@
-"""Functions that generated source brings along: the text of ``support/*.py``, pasted where used, never executed here."""
+"""Functions that generated source brings along: text of ``support/*.py``, pasted where used, never executed here."""
 
 from __future__ import annotations
 

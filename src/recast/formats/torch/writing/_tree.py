@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Union
 
 from recast.formats.torch.writing._names import identifier
 
@@ -14,7 +13,7 @@ WIDTH = 116
 class Group:
     """A container made from a path segment: a list when its children are 0, 1, 2 …, else a dictionary."""
 
-    children: dict[str, Union[Group, str]] = field(default_factory=dict)
+    children: dict[str, Group | str] = field(default_factory=dict)
     tensors: set[str] = field(default_factory=set)
 
     @property

@@ -104,7 +104,9 @@ def conv_transpose(e: Emitter, node: ir.Node) -> str:
         if bias is not None:
             weights["bias"] = Weight(bias, (shape[1] * group,))
         extra += options(dilation=(compact(dilation), "1"), bias=(str(bias is not None), "True"))
-        code = f"nn.ConvTranspose{rank}d({shape[0]}, {shape[1] * group}, {compact(sizes)}{extra}{dtype_option(e, node)})"
+        code = (
+            f"nn.ConvTranspose{rank}d({shape[0]}, {shape[1] * group}, {compact(sizes)}{extra}{dtype_option(e, node)})"
+        )
         call = f"{e.module(node, code, weights)}({x})"
     return after.format(call) if after else call
 

@@ -47,7 +47,9 @@ def _host(e: Emitter, node: ir.Node) -> Ints | None:
     if sign is None or (sign == "//" and not natural):
         return None
     count = max(len(a.items), len(b.items))
-    pairs = zip(a.items * (count if len(a.items) == 1 else 1), b.items * (count if len(b.items) == 1 else 1), strict=True)
+    pairs = zip(
+        a.items * (count if len(a.items) == 1 else 1), b.items * (count if len(b.items) == 1 else 1), strict=True
+    )
     items = tuple(f"({x} {sign} {y})" for x, y in pairs)
     return Ints(items, a.scalar and b.scalar, natural and sign != "-")
 
@@ -104,8 +106,10 @@ def bit_shift(e: Emitter, node: ir.Node) -> str:
 
 
 def _folded(e: Emitter, node: ir.Node, call: str) -> str:
-    items = [f"{e.x(node, i)}.to(torch.int64)" if input_type(node) in WIDE_UNSIGNED else e.x(node, i)
-             for i in range(len(node.inputs))]
+    items = [
+        f"{e.x(node, i)}.to(torch.int64)" if input_type(node) in WIDE_UNSIGNED else e.x(node, i)
+        for i in range(len(node.inputs))
+    ]
     code = items[0]
     for item in items[1:]:
         code = f"{call}({code}, {item})"

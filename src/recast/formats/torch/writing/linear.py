@@ -21,7 +21,9 @@ def gemm(e: Emitter, node: ir.Node) -> str:
     shape = view.static_shape(matrix) if matrix is not None else None
     if matrix is not None and shape and plain(matrix) and matrix.dtype in FLOATS and alpha == 1.0:
         features = shape if flip_b else shape[::-1]
-        owned = bias is None or (beta == 1.0 and plain(bias) and view.static_shape(bias) in ((features[0],), (1, features[0])))
+        owned = bias is None or (
+            beta == 1.0 and plain(bias) and view.static_shape(bias) in ((features[0],), (1, features[0]))
+        )
         if owned:
             return _linear(e, node, (matrix, features, not flip_b), bias, x)
     product = f"{x} @ {e.x(node, 1)}{'.T' if flip_b else ''}"

@@ -34,7 +34,9 @@ def _general(e: Emitter, node: ir.Node, w: Window) -> str:
         padding = f"{e.helper('same_padding')}(list({x}.shape[2:]), {args})"
     else:
         padding = str(pad_list(w.begin, w.end))
-    ceil = ", ceil=True" if view.attr(node, "ceil_mode", 0) and view.attr(node, "auto_pad", "NOTSET") == "NOTSET" else ""
+    ceil = (
+        ", ceil=True" if view.attr(node, "ceil_mode", 0) and view.attr(node, "auto_pad", "NOTSET") == "NOTSET" else ""
+    )
     return f"{x}, {geometry}, {padding}{ceil}"
 
 

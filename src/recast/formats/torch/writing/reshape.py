@@ -155,7 +155,9 @@ def _bound(end: int, step: int) -> int | None:
     return None if step < 0 and end < -(1 << 30) else end
 
 
-def _index(node: ir.Node, bounds: tuple[tuple[str, ...], tuple[str, ...]], axes: list[int] | None, steps: list[int]) -> str:
+def _index(
+    node: ir.Node, bounds: tuple[tuple[str, ...], tuple[str, ...]], axes: list[int] | None, steps: list[int]
+) -> str:
     rank = rank_of(node)
     index = [":"] * rank
     for i, (start, end) in enumerate(zip(*bounds, strict=True)):

@@ -1,4 +1,6 @@
 """Support text: normalisation that PyTorch's layers do not cover."""
+# An operator brings the arguments it has; the text is pasted, so that it stays plain.
+# ruff: noqa: PLR0913, B905
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
 """Support text: shape operators whose arguments are known only at run time, or that PyTorch lacks."""
+# An operator brings the arguments it has; the text is pasted, so that it stays plain.
+# ruff: noqa: PLR0913, B905
 
 from __future__ import annotations
 
@@ -73,8 +75,10 @@ def pad(x: Tensor, pads: list[int], axes: list[int], mode: str, value: Tensor | 
             place = size - 1 - (size - 1 - place.remainder(period)).abs() if size > 1 else place * 0
         elif mode == "wrap":
             place = place.remainder(size)
-        x = x.index_select(axis, place.clamp(0, max(0, size - 1))) if size else x.new_zeros(
-            [begin + end if a == axis % x.dim() else s for a, s in enumerate(x.shape)]
+        x = (
+            x.index_select(axis, place.clamp(0, max(0, size - 1)))
+            if size
+            else x.new_zeros([begin + end if a == axis % x.dim() else s for a, s in enumerate(x.shape)])
         )
         if mode == "constant":
             shape = [-1 if a == axis % x.dim() else 1 for a in range(x.dim())]

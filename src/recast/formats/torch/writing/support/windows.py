@@ -1,4 +1,6 @@
 """Support text: padding, cropping and pooling that PyTorch has no single call for."""
+# An operator brings the arguments it has; the text is pasted, so that it stays plain.
+# ruff: noqa: PLR0913, B905
 
 from __future__ import annotations
 
@@ -75,9 +77,7 @@ def lp_pool(
     return windows.abs().pow(p).sum(list(range(-len(kernel), 0))).pow(1.0 / p)
 
 
-def max_pool(
-    x: Tensor, window: list[tuple[int, int, int]], padding: list[int], ceil: bool = False
-) -> Tensor:
+def max_pool(x: Tensor, window: list[tuple[int, int, int]], padding: list[int], ceil: bool = False) -> Tensor:
     """Largest value over windows of (kernel, stride, dilation); padding never wins."""
     low = -torch.inf if x.dtype.is_floating_point else torch.iinfo(x.dtype).min
     extra = ceil_padding(list(x.shape[2:]), window, padding, ceil)

@@ -1,0 +1,95 @@
+"""Gathering and scattering."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from recast.formats.torch.writing import Refuse, writes
+from recast.formats.torch.writing._emitter import Emitter, Weight
+from recast.formats.torch.writing._ints import Ints
+from recast.formats.torch.writing._types import FLOATS
+from recast.formats.torch.writing.convolution import dtype_option, plain
+from recast.formats.torch.writing.elementwise import input_type
+from recast.formats.torch.writing.reshape import rank_of
+from recast.graph import view
+
+
+@writes("Gather")
+def gather(e: Emitter, node: ir.Node) -> str | Ints:
+    axis = view.attr(node, "axis", 0)
+    indices = e.ints(node, 1)
+    held = e.ints(node, 0) if e.is_host(node, 0) else None
+    if held is not None and indices is not None and indices.constant is not None:
+        return Ints(tuple(held.items[i] for i in indices.constant), indices.scalar, held.natural)
+    table, ids = node.inputs[0], node.inputs[1]
+    shape = view.static_shape(table) if table is not None else None
+    if table is not None and shape and len(shape) == 2 and axis in (0, -2) and plain(table) and table.dtype in FLOATS:
+        if not plain(ids) and len(table.uses()) == 1:
+            code = f"nn.Embedding({shape[0]}, {shape[1]}{dtype_option(e, node)})"
+            module = e.module(node, code, {"weight": Weight(table, shape)})
+            return f"{module}({e.helper('wrap_index')}({e.x(node, 1)}, {shape[0]}))"
+    x, rank = e.x(node), rank_of(node)
+    if indices is not None and indices.scalar and indices.constant is not None:
+        return f"{x}.select({axis}, {indices.items[0]})"
+    return f"{e.helper('gather')}({x}, {e.x(node, 1)}, {axis % rank if rank else 0})"
+
+
+@writes("GatherElements")
+def gather_elements(e: Emitter, node: ir.Node) -> str:
+    axis = view.attr(node, "axis", 0)
+    x = e.x(node)
+    return f"{x}.gather({axis}, {e.helper('wrap_index')}({e.x(node, 1)}, {x}.shape[{axis}]))"
+
+
+@writes("GatherND")
+def gather_nd(e: Emitter, node: ir.Node) -> str:
+    return f"{e.helper('gather_nd')}({e.x(node)}, {e.x(node, 1)}, {view.attr(node, 'batch_dims', 0)})"
+
+
+def _reduction(node: ir.Node) -> str:
+    reduction: str = view.attr(node, "reduction", "none")
+    if reduction not in ("none", "add", "mul", "max", "min"):
+        raise Refuse(f"reduction {reduction!r}")
+    return reduction
+
+
+@writes("ScatterElements")
+def scatter_elements(e: Emitter, node: ir.Node) -> str:
+    args = f"{e.x(node)}, {e.x(node, 1)}, {e.x(node, 2)}, {view.attr(node, 'axis', 0)}"
+    return f'{e.helper("scatter_elements")}({args}, "{_reduction(node)}")'
+
+
+@writes("ScatterND")
+def scatter_nd(e: Emitter, node: ir.Node) -> str:
+    return f'{e.helper("scatter_nd")}({e.x(node)}, {e.x(node, 1)}, {e.x(node, 2)}, "{_reduction(node)}")'
+
+
+@writes("TensorScatter")
+def tensor_scatter(e: Emitter, node: ir.Node) -> str:
+    args = f"{e.x(node)}, {e.x(node, 1)}, {e.optional(node, 2)}, {view.attr(node, 'axis', -2)}"
+    return f"{e.helper('tensor_scatter')}({args}, {view.attr(node, 'mode', 'linear') == 'circular'})"
+
+
+@writes("OneHot")
+def one_hot(e: Emitter, node: ir.Node) -> str:
+    depth = e.const(node, 1)
+    count = str(int(depth.reshape(-1)[0])) if depth is not None else f"int({e.x(node, 1)})"
+    return f"{e.helper('one_hot')}({e.x(node)}, {count}, {e.x(node, 2)}, {view.attr(node, 'axis', -1)})"
+
+
+@writes("ReverseSequence")
+def reverse_sequence(e: Emitter, node: ir.Node) -> str:
+    axes = f"{view.attr(node, 'batch_axis', 1)}, {view.attr(node, 'time_axis', 0)}"
+    return f"{e.helper('reverse_sequence')}({e.x(node)}, {e.x(node, 1)}, {axes})"
+
+
+@writes("NonMaxSuppression")
+def non_max_suppression(e: Emitter, node: ir.Node) -> str:
+    limits = ", ".join(e.optional(node, i) for i in (2, 3, 4))
+    center = bool(view.attr(node, "center_point_box", 0))
+    return f"{e.helper('non_max_suppression')}({e.x(node)}, {e.x(node, 1)}, {limits}, {center})"
+
+
+def is_integer(node: ir.Node) -> bool:
+    """Whether a node computes on integers."""
+    return input_type(node) not in FLOATS

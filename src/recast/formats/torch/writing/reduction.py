@@ -1,0 +1,140 @@
+"""Reductions, arg-reductions, cumulative sums and sorting."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from recast.formats.torch.writing import Refuse, writes
+from recast.formats.torch.writing._emitter import Emitter
+from recast.formats.torch.writing._types import FLOATS, WIDE_UNSIGNED
+from recast.formats.torch.writing.elementwise import input_type
+from recast.formats.torch.writing.reshape import rank_of
+from recast.graph import view
+
+_REDUCTIONS = {
+    "ReduceSum": "{x}.sum({a})", "ReduceMean": "{x}.mean({a})", "ReduceMax": "{x}.amax({a})",
+    "ReduceMin": "{x}.amin({a})", "ReduceL1": "{x}.abs().sum({a})", "ReduceL2": "{x}.square().sum({a}).sqrt()",
+    "ReduceSumSquare": "{x}.square().sum({a})", "ReduceLogSum": "{x}.sum({a}).log()",
+    "ReduceLogSumExp": "torch.logsumexp({x}, {a})",
+}  # fmt: skip
+
+
+@writes(*_REDUCTIONS)
+def reduce(e: Emitter, node: ir.Node) -> str | None:
+    x = e.x(node)
+    axes = e.ints(node, 1)
+    given = e.value(node, 1) is not None
+    empty = not given or (axes is not None and not axes.items)
+    if empty and view.attr(node, "noop_with_empty_axes", 0):
+        return _no_axes(e, node, x)
+    if given and axes is None:
+        listed = f"({e.x(node, 1)}.tolist() or list(range({x}.dim())))"
+    else:
+        listed = str(list(range(rank_of(node)))) if empty or axes is None else f"[{axes.args()}]"
+    if listed.startswith("[") and "," not in listed and listed != "[]":
+        listed = listed[1:-1]
+    keep = ", keepdim=True" if view.attr(node, "keepdims", 1) else ""
+    kind = input_type(node)
+    code = x if rank_of(node) or node.op_type not in ("ReduceMax", "ReduceMin") else f"{x}.clone()"
+    if kind in FLOATS:
+        return _REDUCTIONS[node.op_type].format(x=code, a=f"{listed}{keep}")
+    back = f".to({e.dtype(node.outputs[0])})"
+    if node.op_type in ("ReduceMax", "ReduceMin"):
+        if kind in WIDE_UNSIGNED or kind == ir.DataType.BOOL:
+            code = f"{code}.to(torch.int64)"
+        return _REDUCTIONS[node.op_type].format(x=code, a=f"{listed}{keep}") + back
+    wide = "float64" if node.op_type in ("ReduceL2", "ReduceLogSum", "ReduceLogSumExp") else "int64"
+    if node.op_type == "ReduceMean":
+        return f'torch.div({x}.to(torch.int64).sum({listed}{keep}), {x}.numel() // max(1, {x}.to(torch.int64).sum({listed}).numel()), rounding_mode="trunc"){back}'
+    return _REDUCTIONS[node.op_type].format(x=f"{x}.to(torch.{wide})", a=f"{listed}{keep}") + back
+
+
+def _no_axes(e: Emitter, node: ir.Node, x: str) -> str:
+    """What is left of a reduction over no axis at all."""
+    return {
+        "ReduceL1": f"{x}.abs()", "ReduceL2": f"{x}.abs()", "ReduceSumSquare": f"{x}.square()",
+        "ReduceLogSum": f"{x}.log()",
+    }.get(node.op_type, f"{x}.clone()")  # fmt: skip
+
+
+@writes("ReduceProd")
+def reduce_prod(e: Emitter, node: ir.Node) -> str:
+    x, rank = e.x(node), rank_of(node)
+    axes = e.ints(node, 1)
+    keep = bool(view.attr(node, "keepdims", 1))
+    if e.value(node, 1) is not None and (axes is None or axes.constant is None):
+        return f"{e.helper('reduce_prod')}({x}, {e.list_code(node, 1)}, {keep})"
+    numbers = axes.constant if axes is not None else None
+    if not numbers and view.attr(node, "noop_with_empty_axes", 0):
+        return f"{x}.clone()"
+    listed = sorted((a % rank for a in numbers), reverse=True) if numbers else list(reversed(range(rank)))
+    back = "" if input_type(node) in FLOATS else f".to({e.dtype(node.outputs[0])})"
+    return x + "".join(f".prod({a}, keepdim={keep})" for a in listed) + back
+
+
+@writes("ArgMax", "ArgMin")
+def arg(e: Emitter, node: ir.Node) -> str:
+    x, axis = e.x(node), view.attr(node, "axis", 0)
+    keep = ", keepdim=True" if view.attr(node, "keepdims", 1) else ""
+    call = node.op_type.lower()
+    if input_type(node) in WIDE_UNSIGNED:
+        x = f"{x}.to(torch.int64)"
+    if view.attr(node, "select_last_index", 0):
+        return f"{x}.shape[{axis}] - 1 - {x}.flip({axis}).{call}({axis}{keep})"
+    return f"{x}.{call}({axis}{keep})"
+
+
+@writes("CumSum", "CumProd")
+def cumulative(e: Emitter, node: ir.Node) -> str:
+    axis = e.const(node, 1)
+    place = str(int(axis.reshape(-1)[0])) if axis is not None else f"int({e.x(node, 1)})"
+    flags = "".join(f", {n}=True" for n in ("exclusive", "reverse") if view.attr(node, n, 0))
+    call = "cumulative_sum" if node.op_type == "CumSum" else "cumulative_product"
+    if not flags:
+        return f"{e.x(node)}.{node.op_type.lower()}({place}, dtype={e.dtype(node.outputs[0])})"
+    return f"{e.helper(call)}({e.x(node)}, {place}{flags})"
+
+
+@writes("TopK")
+def top_k(e: Emitter, node: ir.Node) -> str:
+    count = e.ints(node, 1)
+    k = count.items[0] if count is not None else f"int({e.x(node, 1)})"
+    axis, largest = view.attr(node, "axis", -1), bool(view.attr(node, "largest", 1))
+    return f"{e.helper('top_k')}({e.x(node)}, {k}, {axis}, {largest})"
+
+
+@writes("Unique")
+def unique(e: Emitter, node: ir.Node) -> str:
+    args = f"{view.attr(node, 'axis')}, {bool(view.attr(node, 'sorted', 1))}"
+    cut = f"[:{len(node.outputs)}]" if len(node.outputs) > 1 else "[0]"
+    return f"{e.helper('unique')}({e.x(node)}, {args}){cut}"
+
+
+@writes("NonZero")
+def non_zero(e: Emitter, node: ir.Node) -> str:
+    return f"{e.x(node)}.nonzero().T"
+
+
+@writes("Trilu")
+def trilu(e: Emitter, node: ir.Node) -> str:
+    k = e.ints(node, 1)
+    diagonal = "0" if e.value(node, 1) is None else k.items[0] if k is not None else f"int({e.x(node, 1)})"
+    return f"{e.x(node)}.{'triu' if view.attr(node, 'upper', 1) else 'tril'}({diagonal})"
+
+
+@writes("EyeLike")
+def eye_like(e: Emitter, node: ir.Node) -> str:
+    x = e.x(node)
+    return f"torch.ones_like({x}, dtype={e.dtype(node.outputs[0])}).triu({view.attr(node, 'k', 0)}).tril({view.attr(node, 'k', 0)})"
+
+
+@writes("Compress")
+def compress(e: Emitter, node: ir.Node) -> str:
+    axis = view.attr(node, "axis")
+    x = e.x(node) if axis is not None else f"{e.x(node)}.flatten()"
+    return f"{x}.index_select({axis or 0}, {e.x(node, 1)}.nonzero().flatten())"
+
+
+@writes("Bernoulli", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial")
+def random(e: Emitter, node: ir.Node) -> str:
+    raise Refuse("its result is random: no conversion of it can be verified")
