@@ -207,7 +207,7 @@ def two_inputs(rng: np.random.Generator) -> ir.Model:
     a, c = n.b.input("left", F32, ("batch", 7, 5)), n.b.input("right", F32, ("batch", 7, 5))
     d = n.b.op("Sub", [a, c])
     s = n.b.op("Slice", [d, n.b.const([1]), n.b.const([6]), n.b.const([1]), n.b.const([1])])
-    y = n.b.op("Div", [s, n.b.op("Add", [n.b.op("Abs", [d]), n.b.const(1.5)])]) if False else s
+    y = n.b.op("Div", [s, n.b.op("Add", [n.b.op("Abs", [s]), n.b.const(1.5)])])
     m = n.b.op("MatMul", [y, n.w(5, 3)])
     p = n.b.op("Pad", [m, n.b.const([0, 1, 0, 0, 2, 1]), n.b.const(0.25)], {"mode": "constant"})
     return n.done(p, n.b.op("ReduceMax", [d, n.b.const([2])], {"keepdims": 0}))
@@ -276,20 +276,18 @@ class _Quant(Net):
         s, z = self.b.const(np.float32(scale), name="scale"), self.b.const(np.array(zero, dtype), name="zero")
         return self.b.op("DequantizeLinear", [x, s, z])
 
-    def weight8(self, *shape: int) -> ir.Value:
+    def weights8(self, shape: tuple[int, ...], input_scale: float) -> tuple[ir.Value, ir.Value]:
+        """An int8 kernel with one scale per output channel, and its int32 bias in the accumulator's scale."""
+        self.count += 1
+        m, tag = shape[0], self.count
+        scales = self.rng.uniform(0.002, 0.004, m).astype(np.float32)
+        s, z = self.b.weight(f"s{tag}", scales), self.b.weight(f"z{tag}", np.zeros(m, np.int8))
         data = self.rng.integers(-127, 128, shape, dtype=np.int8)
-        self.count += 1
-        scales = self.rng.uniform(0.002, 0.004, shape[0]).astype(np.float32)
-        s, z = self.b.weight(f"s{self.count}", scales), self.b.weight(f"z{self.count}", np.zeros(shape[0], np.int8))
-        return self.b.op("DequantizeLinear", [self.b.weight(f"w{self.count}", data), s, z], {"axis": 0})
-
-    def bias32(self, m: int) -> ir.Value:
-        self.count += 1
-        data = self.rng.integers(-3000, 3000, m, dtype=np.int32)
-        scales = self.rng.uniform(1e-4, 2e-4, m).astype(np.float32)
-        s = self.b.weight(f"s{self.count}", scales)
-        z = self.b.weight(f"z{self.count}", np.zeros(m, np.int32))
-        return self.b.op("DequantizeLinear", [self.b.weight(f"b{self.count}", data), s, z], {"axis": 0})
+        w = self.b.op("DequantizeLinear", [self.b.weight(f"w{tag}", data), s, z], {"axis": 0})
+        s = self.b.weight(f"bs{tag}", scales * np.float32(input_scale))
+        z = self.b.weight(f"bz{tag}", np.zeros(m, np.int32))
+        data32 = self.rng.integers(-3000, 3000, m, dtype=np.int32)
+        return w, self.b.op("DequantizeLinear", [self.b.weight(f"b{tag}", data32), s, z], {"axis": 0})
 
 
 def qdq_cnn(rng: np.random.Generator) -> ir.Model:
@@ -297,9 +295,9 @@ def qdq_cnn(rng: np.random.Generator) -> ir.Model:
     n = _Quant(rng)
     x = n.b.input("image", ir.DataType.INT8, (1, 3, 13, 11))
     x0 = n.dq(x, 0.02, -5)
-    y = n.b.op("Relu", [n.b.op("Conv", [x0, n.weight8(5, 3, 3, 3), n.bias32(5)], {"pads": [1, 1, 1, 1]})])
+    y = n.b.op("Relu", [n.b.op("Conv", [x0, *n.weights8((5, 3, 3, 3), 0.02)], {"pads": [1, 1, 1, 1]})])
     y = n.dq(n.q(y, 0.03, -128), 0.03, -128)
-    z = n.b.op("Conv", [y, n.weight8(5, 5, 3, 3), n.bias32(5)], {"pads": [1, 1, 1, 1]})
+    z = n.b.op("Conv", [y, *n.weights8((5, 5, 3, 3), 0.03)], {"pads": [1, 1, 1, 1]})
     z = n.dq(n.q(z, 0.05, 3), 0.05, 3)
     y = n.b.op("Add", [y, z])
     y = n.dq(n.q(y, 0.06, -11), 0.06, -11)
@@ -312,9 +310,9 @@ def qdq_dense(rng: np.random.Generator) -> ir.Model:
     n = _Quant(rng)
     x = n.b.input("features", F32, ("batch", 17))
     y = n.dq(n.q(x, 0.03, 7), 0.03, 7)
-    y = n.b.op("Gemm", [y, n.weight8(11, 17), n.bias32(11)], {"transB": 1})
+    y = n.b.op("Gemm", [y, *n.weights8((11, 17), 0.03)], {"transB": 1})
     y = n.dq(n.q(n.b.op("Relu", [y]), 0.02, -128), 0.02, -128)
-    y = n.b.op("Gemm", [y, n.weight8(7, 11), n.bias32(7)], {"transB": 1})
+    y = n.b.op("Gemm", [y, *n.weights8((7, 11), 0.02)], {"transB": 1})
     return n.done(n.dq(n.q(y, 0.02, 4), 0.02, 4))
 
 
@@ -322,7 +320,7 @@ def weight_only(rng: np.random.Generator) -> ir.Model:
     """Int8 weights, float activations."""
     n = _Quant(rng)
     x = n.b.input("image", F32, ("batch", 3, 11, 13))
-    y = n.b.op("Relu", [n.b.op("Conv", [x, n.weight8(7, 3, 3, 3), n.w(7, scale=0.2)], {"strides": [2, 2]})])
+    y = n.b.op("Relu", [n.b.op("Conv", [x, n.weights8((7, 3, 3, 3), 1.0)[0], n.w(7, scale=0.2)], {"strides": [2, 2]})])
     return n.done(n.b.op("Flatten", [n.b.op("GlobalAveragePool", [y])], {"axis": 1}))
 
 

@@ -16,6 +16,7 @@ from recast.verify.compare import Difference
 from recast.verify.feeds import Feed, FeedPlan, make_feeds
 from recast.verify.judge import Judge
 from recast.verify.local import GraphRunner, perm_of
+from recast.verify.oracle import is_quantised
 from recast.verify.outcome import FeedRecord, Note, Report, Wrong
 
 
@@ -86,7 +87,7 @@ def verify(source: Side, target: Side, options: Options | None = None) -> Report
 def _graph_runner(side: Side) -> GraphRunner:
     if side.graph is None:
         raise RecastError("there is neither a runtime nor a graph", side.name)
-    return GraphRunner(side.graph)
+    return GraphRunner(side.graph, optimise=not is_quantised(side.graph.graph))  # its fused integer kernels may saturate
 
 
 class _Pair:
@@ -141,7 +142,9 @@ class _Pair:
                 if isinstance(mine, str) and isinstance(dim, int):
                     sizes[mine] = dim
         if sizes:
-            self.report.notes.append(Note("dynamic dimensions became fixed", ", ".join(f"{k} = {v}" for k, v in sizes.items())))
+            self.report.notes.append(
+                Note("dynamic dimensions became fixed", ", ".join(f"{k} = {v}" for k, v in sizes.items()))
+            )
         bounds = integer_bounds(self.graph.graph) if self.graph is not None else {}
         bounds = self._by_position(bounds)
         return FeedPlan(specs, bounds, self._named(options.data), options.seed, options.max_elements, sizes)
@@ -195,7 +198,13 @@ def _run_all(pair: _Pair, options: Options) -> None:
         report.failed(Wrong("feeds", f"no inputs could be made: {error}"))
         return
     report.seed = options.seed
-    judge = Judge(pair.graph, [(a.name, b.name) for a, b in zip(pair.graph.graph.inputs if pair.graph else (), pair.source.inputs, strict=False)])
+    judge = Judge(
+        pair.graph,
+        [
+            (a.name, b.name)
+            for a, b in zip(pair.graph.graph.inputs if pair.graph else (), pair.source.inputs, strict=False)
+        ],
+    )
     for feed in feeds:
         record = _run_one(pair, judge, feed)
         if record is None:
@@ -226,7 +235,9 @@ def _run_one(pair: _Pair, judge: Judge, feed: Feed) -> FeedRecord | None:
     try:
         found = pair.run_target(feed)
     except RecastError as error:
-        pair.report.failed(Wrong("target", f"the target fails where the source runs: {error.what}", f"feed {feed.name}"))
+        pair.report.failed(
+            Wrong("target", f"the target fails where the source runs: {error.what}", f"feed {feed.name}")
+        )
         return FeedRecord(feed.name, shapes, ())
     differences: list[Difference] = []
     for position, (ours, _) in enumerate(pair.outputs):

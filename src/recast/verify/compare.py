@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from recast.verify.tolerances import FREE_FRACTION, Tolerance
+from recast.verify.tolerances import FREE_FRACTION, LEAST, Tolerance
 
 _SLICE = 8  # a slice with fewer elements says nothing about scale
 
@@ -105,7 +105,7 @@ def tight(output: str, source: np.ndarray, target: np.ndarray, tolerance: Tolera
         return non_finite(output, stage, apart, source, target)
     wide_source, wide_target = finite(wide_source), finite(wide_target)
     scale = local_max(np.abs(wide_source))
-    allowed = (tolerance.blind if blind else tolerance.tight) * tolerance.unit * scale
+    allowed = (tolerance.blind if blind else tolerance.tight) * tolerance.unit * scale + LEAST.get(tolerance.name, 0)
     return judge(output, stage, np.abs(wide_target - wide_source), allowed, source, target)
 
 
@@ -178,7 +178,7 @@ def against_exact(
         np.where(usable, a, 0.0) for a in (wide_source, wide_target, wide_exact, noise)
     )
     scale = local_max(np.abs(wide_exact))
-    base = np.maximum(local_max(noise), tolerance.floor * tolerance.unit * scale)
+    base = np.maximum(local_max(noise), tolerance.floor * tolerance.unit * scale + LEAST.get(tolerance.name, 0))
     source_error, target_error = np.abs(wide_source - wide_exact), np.abs(wide_target - wide_exact)
     if tolerance.name == "quantised":
         return _quantised(output, (source, target), (source_error, target_error), noise, tolerance)

@@ -103,7 +103,9 @@ def _integers(kind: str, rng: np.random.Generator, shape: tuple[int, ...], bound
     return rng.integers(low, high, shape, dtype=np.int64, endpoint=True)
 
 
-def make_array(kind: str, rng: np.random.Generator, spec: TensorSpec, shape: tuple[int, ...], plan: FeedPlan) -> np.ndarray:
+def make_array(
+    kind: str, rng: np.random.Generator, spec: TensorSpec, shape: tuple[int, ...], plan: FeedPlan
+) -> np.ndarray:
     """One input array of the given kind, shape and the spec's dtype."""
     dtype = np.dtype(_numpy_dtype(spec.dtype))
     if dtype.kind == "b":

@@ -152,7 +152,9 @@ def _plan(graph: ir.Graph, free: bool = True) -> list[_Step]:
     known = kernels()
     last: dict[str, int] = {}
     nodes = list(graph)
-    nested = any(a.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS) for n in nodes for a in n.attributes.values())
+    nested = any(
+        a.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS) for n in nodes for a in n.attributes.values()
+    )
     for index, node in enumerate(nodes):
         for value in node.inputs:
             if value is not None:

@@ -62,7 +62,9 @@ def div(call: Call) -> Result:
 @kernel("Pow")
 def power(call: Call) -> Result:
     """The result has the base's type."""
-    return np.asarray(np.power(call[0], call[1].astype(call[0].dtype) if call[0].dtype.kind == "f" else call[1]).astype(call[0].dtype))
+    return np.asarray(
+        np.power(call[0], call[1].astype(call[0].dtype) if call[0].dtype.kind == "f" else call[1]).astype(call[0].dtype)
+    )
 
 
 @kernel("LeakyRelu", "Elu", "Celu", "Selu", "ThresholdedRelu", "HardSigmoid", "Gelu", "Swish", "PRelu")

@@ -68,7 +68,9 @@ class _Setup:
         """Whether this direction runs from the end."""
         return direction == 1 or self.call.attr("direction", "forward") == "reverse"
 
-    def scan(self, direction: int, states: list[np.ndarray], step: Callable[..., list[np.ndarray]]) -> tuple[np.ndarray, list[np.ndarray]]:
+    def scan(
+        self, direction: int, states: list[np.ndarray], step: Callable[..., list[np.ndarray]]
+    ) -> tuple[np.ndarray, list[np.ndarray]]:
         """Run ``step(x_t, *states) -> states`` over time, each sample for its own length; (T, N, H) and last states."""
         steps = self.x.shape[0]
         out = np.zeros((steps, self.x.shape[1], self.hidden), self.x.dtype)
@@ -121,7 +123,11 @@ def gru(call: Call) -> Result:
         wb, rb = _split(setup.b[d], 2)
 
         def step(
-            x: np.ndarray, h: np.ndarray, d: int = d, fg: tuple[Gate, Gate] = (f, g), b: tuple[np.ndarray, np.ndarray] = (wb, rb)
+            x: np.ndarray,
+            h: np.ndarray,
+            d: int = d,
+            fg: tuple[Gate, Gate] = (f, g),
+            b: tuple[np.ndarray, np.ndarray] = (wb, rb),
         ) -> list[np.ndarray]:
             xz, xr, xh = _split(x @ setup.w[d].T + b[0], 3)
             rz, rr, rh = _split(setup.r[d], 1)[0].reshape(3, setup.hidden, -1)
@@ -149,7 +155,12 @@ def lstm(call: Call) -> Result:
         p = np.zeros(3 * setup.hidden, setup.x.dtype) if peep is None else peep[d]
 
         def step(
-            x: np.ndarray, h: np.ndarray, c: np.ndarray, d: int = d, f: list[Gate] = gates, bp: tuple[np.ndarray, ...] = (wb + rb, p)
+            x: np.ndarray,
+            h: np.ndarray,
+            c: np.ndarray,
+            d: int = d,
+            f: list[Gate] = gates,
+            bp: tuple[np.ndarray, ...] = (wb + rb, p),
         ) -> list[np.ndarray]:
             i, o, forget, cell = _split(x @ setup.w[d].T + h @ setup.r[d].T + bp[0], 4)
             pi, po, pf = _split(bp[1], 3)

@@ -10,7 +10,9 @@ import numpy as np
 from recast.verify.kernels import Call, Result, kernel
 
 
-def _pads(call: Call, sizes: Sequence[int], kernel_shape: Sequence[int], strides: list[int], dilations: list[int]) -> list[int]:
+def _pads(
+    call: Call, sizes: Sequence[int], kernel_shape: Sequence[int], strides: list[int], dilations: list[int]
+) -> list[int]:
     """Explicit pads (all begins, then all ends) for the node's ``auto_pad`` or ``pads``."""
     count = len(sizes)
     mode = call.attr("auto_pad", "NOTSET")
@@ -43,7 +45,13 @@ def _pad(x: np.ndarray, pads: Sequence[int], value: float) -> np.ndarray:
     if not any(pads):
         return x
     if any(p < 0 for p in pads):
-        x = x[(slice(None), slice(None), *(slice(max(0, -pads[i]), x.shape[i + 2] + min(0, pads[count + i])) for i in range(count)))]
+        x = x[
+            (
+                slice(None),
+                slice(None),
+                *(slice(max(0, -pads[i]), x.shape[i + 2] + min(0, pads[count + i])) for i in range(count)),
+            )
+        ]
     width = [(0, 0), (0, 0)] + [(max(0, pads[i]), max(0, pads[count + i])) for i in range(count)]
     return np.pad(x, width, constant_values=value)
 
@@ -134,7 +142,9 @@ def _pool_geometry(call: Call) -> tuple[tuple[int, ...], list[int], list[int], l
     return k, strides, dilations, pads, out
 
 
-def _grown(x: np.ndarray, k: Sequence[int], steps: tuple[list[int], list[int]], pads: list[int], out: list[int]) -> list[int]:
+def _grown(
+    x: np.ndarray, k: Sequence[int], steps: tuple[list[int], list[int]], pads: list[int], out: list[int]
+) -> list[int]:
     """Pads, enlarged at the end so that every window fits."""
     rank = len(out)
     grown = list(pads)
