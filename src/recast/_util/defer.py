@@ -1,0 +1,43 @@
+"""Put off imports that a library makes at its start and hardly ever uses."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from importlib.machinery import PathFinder
+from types import ModuleType
+from typing import Any
+
+
+class _Deferred(ModuleType):
+    """Stands in ``sys.modules`` for a module; the first attribute that is asked of it loads the real one.
+
+    (The standard library's ``LazyLoader`` loads at the second ``import`` already: the statement reads ``__spec__``.)
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        if sys.modules.get(self.__name__) is self:
+            del sys.modules[self.__name__]
+        real = importlib.import_module(self.__name__)
+        self.__dict__.update(real.__dict__)
+        return getattr(real, name)
+
+
+def defer(name: str) -> None:
+    """Let ``import name`` give a stand-in that loads the module at its first use.
+
+    Nothing happens if the module is loaded already or not installed.
+    """
+    if name in sys.modules:
+        return
+    locations: list[str] | None = None
+    for end in range(1, name.count(".") + 2):  # without importing the parents
+        spec = PathFinder.find_spec(".".join(name.split(".")[:end]), locations)
+        if spec is None:
+            return
+        locations = list(spec.submodule_search_locations or [])
+    module = _Deferred(name)
+    module.__spec__ = spec
+    sys.modules[name] = module

@@ -1,0 +1,34 @@
+"""A deferred module loads at its first use and then is the module."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+
+def run(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_loads_at_first_use() -> None:
+    code = (
+        "import sys; from recast._util.defer import defer; defer('colorsys'); import colorsys;"
+        "print(hasattr(sys.modules['colorsys'], '__file__'), end=' ');"
+        "print(colorsys.rgb_to_hsv(1, 0, 0), end=' '); import colorsys as c; print(c.__file__.endswith('.py'))"
+    )
+    assert run(code) == "False (0.0, 1.0, 1.0) True"
+
+
+def test_onnx_ir_works_without_sympy_until_it_is_needed() -> None:
+    code = (
+        "import sys, recast.graph, onnx_ir as ir; d = ir.SymbolicDim('N'); before = 'sympy.core' in sys.modules;"
+        "print(before, d + 1, 'sympy.core' in sys.modules)"
+    )
+    assert run(code) == "False N + 1 True"
+
+
+def test_a_missing_module_is_left_alone() -> None:
+    assert (
+        run("import sys; from recast._util.defer import defer; defer('no.such'); print('no.such' in sys.modules)")
+        == "False"
+    )
