@@ -5,7 +5,7 @@ Importing this package is cheap; its modules import onnx-ir.
 
 from recast._util.defer import defer
 
-# onnx-ir imports sympy for arithmetic with symbolic dimensions, which Recast does not do: 0.5 CPU seconds (decision 0001).
+# onnx-ir imports sympy for arithmetic with symbolic dimensions, which Recast does not do (decision 0001).
 defer("sympy")
 defer("onnx_ir._symbolic_shapes")
 

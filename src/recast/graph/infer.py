@@ -82,31 +82,11 @@ def infer_node(node: ir.Node) -> None:
 
 
 _SAME_SHAPE = frozenset(
-    [
-        "Relu",
-        "LeakyRelu",
-        "Sigmoid",
-        "Tanh",
-        "Elu",
-        "Selu",
-        "Softplus",
-        "Softsign",
-        "Identity",
-        "Clip",
-        "Gelu",
-        "HardSigmoid",
-        "HardSwish",
-        "Mish",
-        "Neg",
-        "Exp",
-        "Sqrt",
-        "Abs",
-        "Softmax",
-        "LogSoftmax",
-        "BatchNormalization",
-        "GroupNormalization",
-        "Dropout",
-    ]
+    {
+        *("Relu", "LeakyRelu", "Sigmoid", "Tanh", "Elu", "Selu", "Softplus", "Softsign", "Identity", "Clip", "Gelu"),
+        *("HardSigmoid", "HardSwish", "Mish", "Neg", "Exp", "Sqrt", "Abs", "Softmax", "LogSoftmax"),
+        *("BatchNormalization", "GroupNormalization", "Dropout"),
+    }
 )
 
 
