@@ -9,7 +9,7 @@ import zlib
 from pathlib import Path
 
 from recast._util.bounded import as_bad_model, check_size, open_bytes
-from recast.errors import BadModel, TooLarge
+from recast.errors import BadModel, TooLarge, UnsafeModel
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 _MAX_MEMBERS = 10_000
@@ -44,6 +44,13 @@ class Archive:
             raise as_bad_model(error, self.where) from error
         if len(entries) > _MAX_MEMBERS:
             raise TooLarge(f"{len(entries)} members in the archive", self.where, "this is no Keras model")
+        for entry in entries:
+            if entry.filename.startswith(("/", "\\")) or ".." in entry.filename.replace("\\", "/").split("/"):
+                raise UnsafeModel(
+                    f"a member of the archive is called '{entry.filename[:100]}', outside the archive",
+                    self.where,
+                    "the file was not made by Keras: do not trust it",
+                )
         self._entries = {entry.filename: entry for entry in entries}
         if len(self._entries) != len(entries):
             raise BadModel("two members of the archive have the same name", self.where, "save the model again")
@@ -74,6 +81,8 @@ class Archive:
         packed = self.data[start : start + entry.compress_size]
         check_size(entry.compress_size, len(packed), where)
         if entry.compress_type == zipfile.ZIP_STORED:
+            if zlib.crc32(packed) != entry.CRC:
+                raise BadModel("the member is damaged (checksum)", where, "export or copy the file again")
             return packed
         return self._inflate(packed, entry, where)
 

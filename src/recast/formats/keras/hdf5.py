@@ -10,6 +10,7 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -176,8 +177,8 @@ class Group:
 
     def __init__(self, file: Hdf5File, path: str, header: Any) -> None:
         self.file, self.path, self._header = file, path, header
-        self._links: dict[str, Any] | None = None
         self._attrs: dict[str, Any] | None = None
+        self._children: dict[str, Group | Dataset] = {}
 
     @property
     def attrs(self) -> dict[str, Any]:
@@ -186,11 +187,10 @@ class Group:
             self._attrs = dict(self._header.get_attributes())
         return self._attrs
 
-    def keys(self) -> list[str]:
-        """Names of the children, in the file's order."""
-        if self._links is None:
-            self._links = self._header.get_links()
-        return list(self._links)
+    @cached_property
+    def links(self) -> dict[str, Any]:
+        """Children's names and where they are."""
+        return dict(self._header.get_links())
 
     def child(self, name: str) -> Group | Dataset | None:
         """A child by name or by a path with ``/``; None where there is none."""
@@ -198,7 +198,7 @@ class Group:
         for part in name.split("/"):
             if part in ("", "."):
                 continue
-            if not isinstance(found, Group) or part not in found.keys():  # noqa: SIM118 keys() reads the links
+            if not isinstance(found, Group) or part not in found.links:
                 return None
             found = found._open(part)
         return found
@@ -220,7 +220,7 @@ class Group:
         stack, seen = [self], {id(self._header)}
         while stack:
             group = stack.pop()
-            for name in group.keys():  # noqa: SIM118
+            for name in group.links:
                 found = group._open(name)
                 if isinstance(found, Dataset):
                     yield found
@@ -229,12 +229,15 @@ class Group:
                     stack.append(found)
 
     def _open(self, name: str) -> Group | Dataset:
-        links = self._links or {}
+        made = self._children.get(name)
+        if made is not None:
+            return made
         path = f"{self.path}/{name}".lstrip("/")
-        address = links[name]
+        address = self.links[name]
         if not isinstance(address, int):
             raise UnsafeModel("the HDF5 file uses symbolic links", f"link {path}", "save the model with Keras again")
-        return self.file.open(address, path)
+        self._children[name] = self.file.open(address, path)
+        return self._children[name]
 
 
 class Hdf5File:

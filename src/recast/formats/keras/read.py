@@ -151,9 +151,6 @@ def output_names(network: Network) -> list[str]:
     taken = {name for name, _ in input_layers(network)}
     wanted = [ref.layer for ref in network.outputs]
     if network.sequential:
-        tail = network.layers[-1]
-        while tail.network is not None and tail.network.sequential and tail.network.layers:
-            tail = tail.network.layers[-1]
         wanted = [network.layers[-1].name]
     names = []
     for name in wanted:

@@ -145,7 +145,7 @@ def _bind_flat(layer: Layer, group: Group | None, version: int) -> None:
 
 
 # Names of weights in files that differ from the role's name here.
-_ALSO = {("depthwise_kernel", "kernel"), ("moving_variance", "moving_var"), ("scale", "attention_scale")}
+_ALSO = {("depthwise_kernel", "kernel"), ("gamma", "variable")}
 
 
 def _split(layer: Layer, frozen: bool) -> tuple[list[tuple[Layer, str]], list[tuple[Layer, str]]]:

@@ -72,42 +72,16 @@ def up_sampling(c: LayerCall) -> ir.Value:
 
 def resize_to(c: LayerCall, x: ir.Value, height: int, width: int, kind: str) -> ir.Value:
     """Resize (N, H, W, C) or (N, C, H, W) as ``tf.image.resize`` does without antialiasing."""
-    sizes = [*c.dims(x)]
-    axes = spatial_axes(c, 2)
-    scale_axes: dict[str, Any] = {"axes": axes}
-    target = c.const([height, width])
-    if len(sizes) != 4:
-        raise c.refuse(f"an image of rank {len(sizes)}")
+    axes, target = spatial_axes(c, 2), c.const([height, width])
+    if len(c.dims(x)) != 4:
+        raise c.refuse(f"an image of rank {len(c.dims(x))}")
     new: dict[int, int | None] = {axes[0]: height, axes[1]: width}
-    common = {"coordinate_transformation_mode": "half_pixel", **scale_axes}
+    common: dict[str, Any] = {"coordinate_transformation_mode": "half_pixel", "axes": axes}
     if kind == "bilinear":
         return _resize(c, x, [None, None, target], {"mode": "linear", **common}, new)
     if kind == "nearest":
         attributes = {"mode": "nearest", "nearest_mode": "round_prefer_ceil", **common}
         return _resize(c, x, [None, None, target], attributes, new)
-    raise c.refuse(f"interpolation '{kind}'", "use nearest or bilinear")
-
-
-def resize_to(c: LayerCall, x: ir.Value, height: int, width: int, kind: str) -> ir.Value:
-    """Resize (N, H, W, C) or (N, C, H, W) as ``tf.image.resize`` does without antialiasing."""
-    sizes = [*c.dims(x)]
-    axes = spatial_axes(c, 2)
-    scale_axes: dict[str, Any] = {"axes": axes}
-    target = c.const([height, width])
-    if len(sizes) != 4:
-        raise c.refuse(f"an image of rank {len(sizes)}")
-    new: dict[int, int | None] = {axes[0]: height, axes[1]: width}
-    common = {"coordinate_transformation_mode": "half_pixel", **scale_axes}
-    if kind == "bilinear":
-        return _resize(c, x, [None, None, target], {"mode": "linear", **common}, new)
-    if kind == "nearest":
-        attributes = {"mode": "nearest", "nearest_mode": "round_prefer_ceil", **common}
-        return _resize(c, x, [None, None, target], attributes, new)
-    if kind == "bicubic":
-        scales = [1.0, 1.0, *(_scale(c.fixed(x, axis), to) for axis, to in zip(axes, (height, width), strict=True))]
-        attributes = {"coordinate_transformation_mode": "half_pixel", "mode": "cubic"}
-        attributes.update({"cubic_coeff_a": -0.5, "exclude_outside": 1})
-        return c.last(_resize(c, c.first(x), [None, c.const(scales)], attributes, {2: height, 3: width}))
     raise c.refuse(f"interpolation '{kind}'", "use nearest or bilinear")
 
 
