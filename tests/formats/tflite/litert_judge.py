@@ -35,6 +35,7 @@ class Session:
             interpreter.set_tensor(signature["inputs"][name], array)
         interpreter.invoke()
         outputs = {name: np.asarray(interpreter.get_tensor(index)) for name, index in signature["outputs"].items()}
-        # without the delegate's own node
-        operators = [d["op_name"] for d in interpreter._get_ops_details() if d["op_name"] != "DELEGATE"]
-        return {"operators": operators}, outputs
+        names = [d["op_name"] for d in interpreter._get_ops_details()]
+        # the delegate's own nodes come on top of the file's
+        info = {"operators": [n for n in names if n != "DELEGATE"], "delegates": names.count("DELEGATE")}
+        return info, outputs

@@ -21,6 +21,7 @@ class Judge:
 
     def __init__(self) -> None:
         self._runner: RemoteRunner | None = None
+        self.delegates = 0  # parts of the last file that XNNPACK took
 
     def run(
         self, path: Path, feeds: Mapping[str, np.ndarray], delegate: bool = True
@@ -32,6 +33,7 @@ class Judge:
         except RuntimeDied:
             self.close()
             raise
+        self.delegates = info["delegates"]
         return info["operators"], outputs
 
     def close(self) -> None:

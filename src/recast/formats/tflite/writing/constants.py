@@ -72,8 +72,8 @@ class Quant:
         return len(self.scale) == 1
 
     def along(self, axis: int) -> Quant:
-        """The same scales along another axis (after a change of layout)."""
-        return Quant(self.scale, self.zero, axis)
+        """The same scales along another axis (after a change of layout); one scale stays at axis 0, as LiteRT wants."""
+        return Quant(self.scale, self.zero, 0 if self.per_tensor else axis)
 
 
 @dataclass(frozen=True)
