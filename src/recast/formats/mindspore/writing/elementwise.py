@@ -139,13 +139,20 @@ def tanh(w: Writer, node: ir.Node) -> None:
     if dtype_of(x) != ir.DataType.FLOAT:
         w.bind(node.outputs[0], w.fn("Tanh", x))
         return
-    # MindSpore's CPU kernel is a rational approximation, 9e-5 off near |x| = 5: tanh |x| = -e / (e + 2), e = expm1(-2 |x|)
-    e = w.fn("Expm1", w.fn("Mul", w.fn("Abs", x), scalar(-2.0, x)))
-    ratio = w.fn("Div", e, w.fn("Add", e, scalar(2.0, x)))
-    w.bind(node.outputs[0], w.fn("Neg", w.fn("Mul", w.fn("Sign", x), ratio)))
+    w.bind(node.outputs[0], exact_tanh(w, x))
     what = "Tanh is written through Expm1: MindSpore's own CPU kernel is up to 9e-5 off"
     if not any(f.what == what for f in w.findings):
         w.findings.append(Finding(what, layer_of(node)))
+
+
+def exact_tanh(w: Writer, x: Arg) -> Ref:
+    """tanh |x| = -e / (e + 2) with e = expm1(-2 |x|).
+
+    MindSpore's CPU kernel is a rational approximation, 9e-5 off near |x| = 5.
+    """
+    e = w.fn("Expm1", w.fn("Mul", w.fn("Abs", x), np.asarray(-2.0, np.float32)))
+    ratio = w.fn("Div", e, w.fn("Add", e, np.asarray(2.0, np.float32)))
+    return w.fn("Neg", w.fn("Mul", w.fn("Sign", x), ratio))
 
 
 @writes("Softplus")

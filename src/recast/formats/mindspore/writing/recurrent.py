@@ -1,4 +1,4 @@
-"""LSTM as MindSpore's own primitive; GRU and RNN have none on the CPU and are unrolled by a pass."""
+"""LSTM as MindSpore's own primitive; GRU and RNN have none on the CPU and are unrolled over time."""
 
 from __future__ import annotations
 
@@ -15,22 +15,24 @@ from recast.graph.view import attr, const, dims
 _DEFAULT = ["Sigmoid", "Tanh", "Tanh"]
 
 
-def _input(node: ir.Node, index: int) -> ir.Value | None:
+def optional(node: ir.Node, index: int) -> ir.Value | None:
     return node.inputs[index] if len(node.inputs) > index else None
 
 
 def plain_lstm(node: ir.Node) -> str:
     """Why a node is no plain LSTM ('' if it is one)."""
     directions = 2 if attr(node, "direction", "forward") == "bidirectional" else 1
-    if _input(node, 4) is not None:
+    if optional(node, 4) is not None:
         return "sequence lengths"
-    if _input(node, 7) is not None:
+    if optional(node, 7) is not None:
         return "peepholes"
     if attr(node, "clip", 0.0) or attr(node, "input_forget", 0) or attr(node, "layout", 0):
         return "clip, input_forget or layout"
     if attr(node, "activations", _DEFAULT * directions) != _DEFAULT * directions:
         return "other activations"
-    if any(const(_input(node, i)) is None for i in (1, 2)) or (_input(node, 3) and const(_input(node, 3)) is None):
+    if any(const(optional(node, i)) is None for i in (1, 2)) or (
+        optional(node, 3) and const(optional(node, 3)) is None
+    ):
         return "its weights must be constant"
     return ""
 
@@ -47,10 +49,10 @@ def lstm(w: Writer, node: ir.Node) -> None:
     made = [_one(w, node, d, direction == "reverse" or d == 1) for d in range(count)]
     outputs = list(node.outputs)
     if outputs:
-        w.bind(outputs[0], _join(w, [w.fn("ExpandDims", m[0], 1) for m in made], 1))
+        w.bind(outputs[0], joined(w, [w.fn("ExpandDims", m[0], 1) for m in made], 1))
     for index in (1, 2):
         if len(outputs) > index:
-            w.bind(outputs[index], _join(w, [m[index] for m in made], 0))
+            w.bind(outputs[index], joined(w, [m[index] for m in made], 0))
 
 
 def size_of(kernel: ir.Value) -> int:
@@ -61,7 +63,7 @@ def size_of(kernel: ir.Value) -> int:
     return size
 
 
-def _join(w: Writer, parts: list[Ref], axis: int) -> Ref:
+def joined(w: Writer, parts: list[Ref], axis: int) -> Ref:
     return parts[0] if len(parts) == 1 else w.fn("Concat", w.pack(parts), axis)
 
 
@@ -69,7 +71,7 @@ def _one(w: Writer, node: ir.Node, direction: int, backwards: bool) -> tuple[Ref
     """One direction: (T, N, H) and the last two states (1, N, H)."""
     x, kernel = value_of(node), value_of(node, 1)
     hidden = int(attr(node, "hidden_size", 0)) or size_of(value_of(node, 2))
-    states = [_state(w, node, index, direction, hidden) for index in (5, 6)]
+    states = [first_state(w, node, index, direction, hidden) for index in (5, 6)]
     flat, biased = _flattened(node, direction, hidden)
     packed = w.weight(kernel, flat, f"direction{direction}" if direction else "")
     attributes: dict[str, Any] = {
@@ -95,16 +97,16 @@ def _flattened(node: ir.Node, direction: int, hidden: int) -> tuple[np.ndarray, 
         return np.concatenate([i, f, g, o])
 
     parts = [ordered(np.asarray(const(value_of(node, k)))[direction]).reshape(-1) for k in (1, 2)]
-    bias = const(_input(node, 3))
+    bias = const(optional(node, 3))
     if bias is not None:
         both = bias[direction]
         parts.append(ordered(both[: 4 * hidden]) + ordered(both[4 * hidden :]))
     return np.concatenate(parts).reshape(-1, 1, 1), bias is not None
 
 
-def _state(w: Writer, node: ir.Node, index: int, direction: int, hidden: int) -> Arg:
+def first_state(w: Writer, node: ir.Node, index: int, direction: int, hidden: int) -> Arg:
     """The first state (1, N, H) of a direction; zeros where none is given."""
-    held, batch = _input(node, index), dims(value_of(node))[1]
+    held, batch = optional(node, index), dims(value_of(node))[1]
     if held is not None:
         if dims(held)[0] == 1:
             return held

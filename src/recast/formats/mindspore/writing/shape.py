@@ -33,7 +33,7 @@ def reshape(w: Writer, node: ir.Node) -> None:
     if given is not None and all(int(d) > 0 or int(d) == -1 for d in given):
         w.bind(y, w.fn("Reshape", x, tuple(int(d) for d in given)))
         return
-    if [d for d in dims(y) if not isinstance(d, int)].__len__() <= 1:
+    if sum(not isinstance(d, int) for d in dims(y)) <= 1:
         w.bind(y, w.fn("Reshape", x, target_shape(y)))
         return
     # several unknown dimensions that are copied from the input: read at run time
