@@ -90,9 +90,9 @@ class Call:
             UnsupportedOp: not even the rank is known.
         """
         index = self.index(number)
-        tensor = self.scope.tensor(index)
-        if tensor.data is not None:
-            return list(tensor.data.shape)
+        source = self.source(number)
+        if source is not None:
+            return list(self.scope.tensor(source).shape)
         value = self.scope.real.get(index) or self.scope.raw_value(index)
         return dims_of(value, f"input {number}")
 

@@ -109,6 +109,8 @@ class Scope:
             if tensor.data is not None:
                 data_type(tensor.dtype, self.where(index))
                 self.bind(index, self.b.weight(self.constant_name(index), tensor.data))
+            elif index in self.alias:
+                self.bind(index, self.real_value(index))
             elif index in self.real:
                 self.raw[index] = self.quantise(index, self.real[index])
             else:
