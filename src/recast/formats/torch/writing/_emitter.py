@@ -254,7 +254,7 @@ class Emitter:
         tensor = ir.convenience.get_const_tensor(value)
         assert tensor is not None
         kind = self.type(tensor.dtype)
-        shape = tuple(int(d) for d in tensor.shape)
+        shape = tuple(d for d in tensor.shape if isinstance(d, int))
         listed = tensor.size <= _LITERAL_ITEMS and kind.storage and not (tensor.dtype in FLOATS and tensor.size > 1)
         if listed:
             code = f"torch.tensor({list_literal(tensor.numpy())}, dtype=torch.{kind.torch})"

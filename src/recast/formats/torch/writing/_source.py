@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import onnx_ir as ir
@@ -107,7 +108,7 @@ def _imports(code: str, suffix: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _specs(title: str, values: list[ir.Value]) -> str:
+def _specs(title: str, values: Sequence[ir.Value]) -> str:
     """``INPUTS = [("x", "float32", ["batch", 3])]``: plain data for whoever runs the module."""
     lines = [f"{title}: list[tuple[str, str, list[int | str]]] = ["]
     for value in values:

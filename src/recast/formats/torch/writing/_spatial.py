@@ -72,6 +72,19 @@ def _same(
     return tuple(begin), tuple(end)
 
 
+def kernel_size(node: ir.Node, kernel: ir.Value) -> list[int]:
+    """Spatial size of a kernel, from the attribute or the weight's shape.
+
+    Raises:
+        Refuse: it is unknown.
+    """
+    given: list[int] | None = view.attr(node, "kernel_shape")
+    sizes = given or [d for d in view.dims(kernel)[2:] if isinstance(d, int)]
+    if len(sizes) != len(view.dims(kernel)) - 2:
+        raise Refuse("the kernel's size is unknown")
+    return sizes
+
+
 def pad_list(begin: Sequence[int], end: Sequence[int]) -> list[int]:
     """Padding in the order of ``F.pad``: last axis first, (begin, end) each."""
     return [p for b, e in zip(reversed(begin), reversed(end), strict=True) for p in (b, e)]

@@ -31,7 +31,8 @@ class Tree:
 
     def place(self, parts: list[str]) -> list[str]:
         """A free path for a module, as near to ``parts`` as the paths already there allow."""
-        group, path = self.root, []
+        group = self.root
+        path: list[str] = []
         for index, name in enumerate(parts[:-1]):
             child = group.children.get(name)
             if isinstance(child, str) or name in group.tensors:
@@ -91,9 +92,9 @@ class Tree:
             code = _code(child)
             result.append(f"self.{name} = {code[0]}")
             result.extend(code[1:])
-        for path, code in self._tensor_lines:
+        for path, line in self._tensor_lines:
             owner = self.access(path[:-1])
-            result.append(code.replace("{owner}", owner).replace("{name}", path[-1]))
+            result.append(line.replace("{owner}", owner).replace("{name}", path[-1]))
         return result
 
 

@@ -7,7 +7,7 @@ import onnx_ir as ir
 
 from recast.formats.torch.writing import Refuse, writes
 from recast.formats.torch.writing._emitter import Emitter, Weight
-from recast.formats.torch.writing._spatial import Window, compact, options, pad_list, window
+from recast.formats.torch.writing._spatial import Window, compact, kernel_size, options, pad_list, window
 from recast.formats.torch.writing._types import FLOATS
 from recast.graph import view
 
@@ -150,7 +150,7 @@ def conv_integer(e: Emitter, node: ir.Node) -> str:
     kernel = node.inputs[1]
     if kernel is None or kernel.shape is None:
         raise Refuse("the kernel's shape is unknown")
-    sizes = view.attr(node, "kernel_shape") or list(view.dims(kernel))[2:]
+    sizes = kernel_size(node, kernel)
     w = window(node, sizes)
     if w.begin is None or w.end is None:
         raise Refuse("SAME padding with sizes known only at run time")

@@ -66,13 +66,10 @@ def resize(e: Emitter, node: ir.Node) -> str:
 
 @writes("GridSample")
 def grid_sample(e: Emitter, node: ir.Node) -> str:
-    mode = {
-        "linear": "bilinear",
-        "bilinear": "bilinear",
-        "nearest": "nearest",
-        "cubic": "bicubic",
-        "bicubic": "bicubic",
-    }[view.attr(node, "mode", "linear")]
+    asked = view.attr(node, "mode", "linear")
+    mode = {"linear": "bilinear", "cubic": "bicubic"}.get(asked, asked)
+    if mode not in ("bilinear", "bicubic", "nearest"):
+        raise Refuse("this mode")
     padding = view.attr(node, "padding_mode", "zeros")
     if padding not in ("zeros", "border", "reflection") or (mode == "bicubic" and rank_of(node) != 4):
         raise Refuse("this mode")

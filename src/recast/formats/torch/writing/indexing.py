@@ -23,11 +23,11 @@ def gather(e: Emitter, node: ir.Node) -> str | Ints:
         return Ints(tuple(held.items[i] for i in indices.constant), indices.scalar, held.natural)
     table, ids = node.inputs[0], node.inputs[1]
     shape = view.static_shape(table) if table is not None else None
-    if table is not None and shape and len(shape) == 2 and axis in (0, -2) and plain(table) and table.dtype in FLOATS:
-        if not plain(ids) and len(table.uses()) == 1:
-            code = f"nn.Embedding({shape[0]}, {shape[1]}{dtype_option(e, node)})"
-            module = e.module(node, code, {"weight": Weight(table, shape)})
-            return f"{module}({e.helper('wrap_index')}({e.x(node, 1)}, {shape[0]}))"
+    matrix = shape is not None and len(shape) == 2 and axis in (0, -2) and plain(table) and not plain(ids)
+    if table is not None and shape and matrix and table.dtype in FLOATS and len(table.uses()) == 1:
+        code = f"nn.Embedding({shape[0]}, {shape[1]}{dtype_option(e, node)})"
+        module = e.module(node, code, {"weight": Weight(table, shape)})
+        return f"{module}({e.helper('wrap_index')}({e.x(node, 1)}, {shape[0]}))"
     x, rank = e.x(node), rank_of(node)
     if indices is not None and indices.scalar and indices.constant is not None:
         return f"{x}.select({axis}, {indices.items[0]})"

@@ -6,7 +6,7 @@ import onnx_ir as ir
 
 from recast.formats.torch.writing import Refuse, writes
 from recast.formats.torch.writing._emitter import Emitter
-from recast.formats.torch.writing._spatial import pad_list, window
+from recast.formats.torch.writing._spatial import kernel_size, pad_list, window
 from recast.formats.torch.writing._types import FLOATS
 from recast.graph import view
 
@@ -56,7 +56,7 @@ def q_linear_conv(e: Emitter, node: ir.Node) -> str:
     kernel, out = node.inputs[3], node.outputs[0].dtype
     if kernel is None or kernel.shape is None or out is None:
         raise Refuse("the kernel's shape is unknown")
-    w = window(node, view.attr(node, "kernel_shape") or list(view.dims(kernel))[2:])
+    w = window(node, kernel_size(node, kernel))
     if w.begin is None or w.end is None:
         raise Refuse("SAME padding with sizes known only at run time")
     low, high = _RANGES[out.name]

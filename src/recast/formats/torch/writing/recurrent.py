@@ -43,7 +43,8 @@ def _gates(kind: str, direction: int, half: int | None = None) -> Callable[[np.n
         if half is not None:
             part = part.reshape(2, -1)[half]
         blocks = part.reshape(len(order), -1, *part.shape[1:])
-        return blocks[list(order)].reshape(part.shape)
+        ordered: np.ndarray = blocks[list(order)].reshape(part.shape)
+        return ordered
 
     return change
 

@@ -45,7 +45,7 @@ def reduce(e: Emitter, node: ir.Node) -> str | None:
         return _REDUCTIONS[node.op_type].format(x=code, a=f"{listed}{keep}") + back
     wide = "float64" if node.op_type in ("ReduceL2", "ReduceLogSum", "ReduceLogSumExp") else "int64"
     if node.op_type == "ReduceMean":
-        return f'torch.div({x}.to(torch.int64).sum({listed}{keep}), {x}.numel() // max(1, {x}.to(torch.int64).sum({listed}).numel()), rounding_mode="trunc"){back}'
+        return f"{x}.to(torch.float64).mean({listed}{keep}).trunc(){back}"
     return _REDUCTIONS[node.op_type].format(x=f"{x}.to(torch.{wide})", a=f"{listed}{keep}") + back
 
 
@@ -125,7 +125,8 @@ def trilu(e: Emitter, node: ir.Node) -> str:
 @writes("EyeLike")
 def eye_like(e: Emitter, node: ir.Node) -> str:
     x = e.x(node)
-    return f"torch.ones_like({x}, dtype={e.dtype(node.outputs[0])}).triu({view.attr(node, 'k', 0)}).tril({view.attr(node, 'k', 0)})"
+    k = view.attr(node, "k", 0)
+    return f"torch.ones_like({x}, dtype={e.dtype(node.outputs[0])}).triu({k}).tril({k})"
 
 
 @writes("Compress")
