@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from test_reading_layers import agree, randomise
 
 keras = pytest.importorskip("keras", exc_type=ImportError)

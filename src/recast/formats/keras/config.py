@@ -134,13 +134,20 @@ def parse_layer(item: dict[str, Any], version: int, prefix: str = "", depth: int
         from recast.formats.keras.keras1 import modern
 
         class_name, raw = modern(class_name, raw)
-    bare = not module and version >= 3 and network is None and class_name != "InputLayer"
-    operation = ".ops." in module or (bare and "trainable" not in raw)
+    bare = not module and version >= 3 and network is None and "trainable" not in raw
+    operation = ".ops." in module or (bare and _is_operation(class_name))
     custom = bool(item.get("registered_name")) and item["registered_name"] not in (class_name, "Functional")
     layer = Layer(class_name, name, raw, path, operation=operation, custom=custom and not operation, network=network)
     for node in item.get("inbound_nodes") or []:
         layer.calls.append(_call(node, path))
     return layer
+
+
+def _is_operation(class_name: str) -> bool:
+    """Whether a class without module (Keras 3 in .h5 files) is an operation; layers always say ``trainable``."""
+    from recast.formats.keras.reading import entries
+
+    return f"ops.{class_name}" in entries()
 
 
 def _call(node: Any, where: str) -> Call:

@@ -79,7 +79,6 @@ class Session:
     def _rebuild(self, path: str, cleaned: Any, objects: dict[str, Any]) -> Any:
         """Load an old file whose config has entries that Keras 3 does not take any more."""
         import h5py
-
         from keras.src.legacy.saving import legacy_h5_format
 
         with h5py.File(path, "r") as file:
