@@ -367,6 +367,44 @@ pool("DepthToSpace-crd", "DepthToSpace", (3, 5, 7, 8), blocksize=2, mode="CRD")
 pool("SpaceToDepth-2", "SpaceToDepth", (3, 4, 6, 5), blocksize=2)
 
 
+pool("LRN-odd", "LRN", (3, 5, 7, 11), size=5, alpha=0.3, beta=0.6, bias=1.5)
+one("LpNormalization-2", "LpNormalization", (3, 7, 5), {"axis": 1})
+one("ThresholdedRelu-plain", "ThresholdedRelu", (3, 7, 5), {"alpha": 0.3})
+one("Trilu-lower", "Trilu", (3, 7, 5), {"upper": 0})
+one("IsInf-plain", "IsInf", (3, 7, 5))
+
+
+@case("TopK-both", 3, 7, 11)
+def _(b: Builder, x: ir.Value, f: Callable[..., np.ndarray]) -> ir.Value:
+    values, indices = b.node("TopK", [x, b.const([4])], {"axis": -1}, num_outputs=2)
+    return b.op("Add", [values, b.op("Cast", [indices], {"to": int(FLOAT)})])
+
+
+@case("OneHot-values", 3, 7)
+def _(b: Builder, x: ir.Value, f: Callable[..., np.ndarray]) -> ir.Value:
+    ids = b.op("Cast", [b.op("Abs", [b.op("Mul", [x, b.const(4.0)])])], {"to": int(ir.DataType.INT64)})
+    return b.op("OneHot", [ids, b.const(13), b.const(np.array([0.5, 2.0], np.float32))], {"axis": 1})
+
+
+@case("GatherElements-last", 3, 7)
+def _(b: Builder, x: ir.Value, f: Callable[..., np.ndarray]) -> ir.Value:
+    _, indices = b.node("TopK", [x, b.const([4])], {"axis": -1}, num_outputs=2)
+    return b.op("GatherElements", [x, indices], {"axis": 1})
+
+
+@case("Attention-heads_causal", 3, 7, 12)
+def _(b: Builder, x: ir.Value, f: Callable[..., np.ndarray]) -> ir.Value:
+    q, k, v = (b.op("MatMul", [x, b.weight(name, f(12, width))]) for name, width in (("q", 12), ("k", 6), ("v", 10)))
+    attributes = {"q_num_heads": 4, "kv_num_heads": 2, "is_causal": 1}
+    return b.node("Attention", [q, k, v], attributes, num_outputs=1)[0]
+
+
+@case("Einsum-heads_bias", 3, 7, 5)
+def _(b: Builder, x: ir.Value, f: Callable[..., np.ndarray]) -> ir.Value:
+    y = b.op("Einsum", [x, b.weight("w", f(5, 2, 11))], {"equation": "abc,cde->abde"})
+    return b.op("Add", [y, b.weight("b", f(11))])
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_operator_equals_onnxruntime(name: str, tmp_path: Path, rng: np.random.Generator) -> None:
     shape, body = CASES[name]

@@ -259,6 +259,11 @@ class Context:
         return self.net.call(layer, args, extra.get("kwargs", {}), [(shape, dtype)])[0]
 
     @staticmethod
+    def parts(first: Tensor, outputs: Sequence[tuple[Shape, str]]) -> list[Tensor]:
+        """All outputs of the call that gave ``first``."""
+        return [Tensor(first.call, index, shape, dtype) for index, (shape, dtype) in enumerate(outputs)]
+
+    @staticmethod
     def _carried(node: ir.Node, args: Sequence[Any]) -> str:
         """The type of a result in Keras: quantised integers stay in the float tensor that carries them."""
         source, wanted = node.inputs[0], keras_dtype(node.outputs[0])

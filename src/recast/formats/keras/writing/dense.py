@@ -7,7 +7,7 @@ import onnx_ir as ir
 
 from recast.formats.keras.writing import Unfit, writes
 from recast.formats.keras.writing._constants import Const
-from recast.formats.keras.writing._context import Context
+from recast.formats.keras.writing._context import Context, keras_shape
 from recast.formats.keras.writing._network import Tensor, Weight
 from recast.formats.keras.writing.activation import fused, with_activation
 from recast.graph import view
@@ -95,8 +95,40 @@ def matmul(ctx: Context, node: ir.Node) -> None:
 def einsum(ctx: Context, node: ir.Node) -> None:
     """Einstein summation of tensors and constants."""
     equation = view.attr(node, "equation").replace(" ", "")
+    if _einsum_dense(ctx, node, equation):
+        return
+    if "->" not in equation:
+        raise Unfit("its equation leaves the output open")
     arguments = [ctx.tensor(v) for v in node.inputs]
     ctx.bind(node.outputs[0], ctx.op(node, "numpy.Einsum", arguments, {"subscripts": equation}))
+
+
+def _einsum_dense(ctx: Context, node: ir.Node, equation: str) -> bool:
+    """A tensor times a constant is Keras's EinsumDense, with the last axis's bias and activation."""
+    found = ctx.const(node.inputs[1]) if len(node.inputs) == 2 else None
+    out = keras_shape(node.outputs[0])
+    left, _, right = equation.partition("->")
+    first, _, second = left.partition(",")
+    plain = bool(right) and "." not in equation and len(set(second)) == len(second)
+    if found is None or not found.is_float or not plain or ctx.const(node.inputs[0]) is not None:
+        return False
+    if first[:1] != right[:1] or right[0] in second or any(n is None for n in out[1:]) or not second:
+        return False
+    if any(letter not in first + right for letter in second) or any(letter not in left for letter in right):
+        return False
+    units = out[-1]
+    last, bias = (node, None) if units is None else ctx.added_row(node, units)
+    name, value = fused(ctx, last)
+    axes = None if bias is None else right[-1]
+    config = with_activation({"equation": equation, "output_shape": list(out[1:]), "bias_axes": axes}, name)
+    weights = [Weight("kernel", found.load)]
+    if bias is not None:
+        held = bias
+        weights.append(Weight("bias", lambda: held.load().reshape(-1)))
+    key = (found.key, None if bias is None else bias.key)
+    layer = ctx.layer(node, "EinsumDense", config, [ctx.tensor(node.inputs[0])], weights=weights, key=key)
+    ctx.bind(value, layer)
+    return True
 
 
 @writes("Gather")

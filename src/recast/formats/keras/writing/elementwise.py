@@ -27,6 +27,9 @@ _BINARY = {
     "And": "LogicalAnd",
     "Or": "LogicalOr",
     "Xor": "LogicalXor",
+    "BitwiseAnd": "BitwiseAnd",
+    "BitwiseOr": "BitwiseOr",
+    "BitwiseXor": "BitwiseXor",
 }
 _MERGES = {"Add": "Add", "Sub": "Subtract", "Mul": "Multiply", "Max": "Maximum", "Min": "Minimum"}
 _UNARY = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -99,3 +100,39 @@ def group_normalization(ctx: Context, node: ir.Node) -> None:
     weights = [Weight("gamma", lambda: _flat(scale)), Weight("beta", lambda: _flat(bias))]
     y = ctx.layer(node, "GroupNormalization", config, [x], weights=weights, key=(scale.key, bias.key))
     ctx.bind(node.outputs[0], y)
+
+
+@writes("LRN")
+def local_response(ctx: Context, node: ir.Node) -> None:
+    """Local response normalisation over neighbouring channels: the sums are a product with a banded matrix."""
+    x = ctx.tensor(node.inputs[0])
+    channels, size = x.shape[-1], view.attr(node, "size")
+    if channels is None:
+        raise Unfit("the number of channels is not known")
+    places = np.arange(channels)
+    distance = places[:, None] - places[None, :]  # output channel minus input channel
+    band = (-((size - 1) - (size - 1) // 2) <= distance) & (distance <= (size - 1) // 2)
+    letters = "abcdefgh"[: len(x.shape)]
+    last = letters[-1]
+    matrix = ctx.constant(band * (view.attr(node, "alpha", 1e-4) / size), f"{view.layer_of(node)}_band", x.dtype)
+    extra: dict[str, Any] = {"shape": x.shape, "dtype": x.dtype}
+    square = ctx.op(node, "numpy.Square", [x], suffix="square", **extra)
+    config = {"subscripts": f"{letters},z{last}->{letters[:-1]}z"}
+    total = ctx.op(node, "numpy.Einsum", [square, matrix], config, suffix="sum", **extra)
+    base = ctx.op(node, "numpy.Add", [total, view.attr(node, "bias", 1.0)], suffix="bias", **extra)
+    power = ctx.op(node, "numpy.Power", [base, view.attr(node, "beta", 0.75)], suffix="power", **extra)
+    ctx.bind(node.outputs[0], ctx.op(node, "numpy.Divide", [x, power], **extra))
+
+
+@writes("LpNormalization")
+def lp_normalization(ctx: Context, node: ir.Node) -> None:
+    """Divide by the 1- or 2-norm of an axis."""
+    x = ctx.tensor(node.inputs[0])
+    axis, order = view.attr(node, "axis", -1) % len(x.shape), view.attr(node, "p", 2)
+    shape = (*x.shape[:axis], 1, *x.shape[axis + 1 :])
+    first = ctx.op(node, "numpy.Square" if order == 2 else "numpy.Absolute", [x], shape=x.shape, suffix="power")
+    config = {"axis": [axis], "keepdims": True}
+    norm = ctx.op(node, "numpy.Sum", [first], config, shape=shape, suffix="sum")
+    if order == 2:
+        norm = ctx.op(node, "numpy.Sqrt", [norm], shape=shape, suffix="root")
+    ctx.bind(node.outputs[0], ctx.op(node, "numpy.Divide", [x, norm]))
