@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -152,7 +153,7 @@ def convert(source: str | Path, target: str | Path, recipe: Recipe = Recipe()) -
             progress.emit("verifying")
             made = prove.Target(writer, artifact, model, lambda part, format_: prepare(part, format_, writing))
             verdict, report = prove.prove(original, made, recipe.checking)
-            files.append(_certificate(report, original, artifact, recipe, findings))
+            files.append(_certificate((verdict, report), original, artifact, recipe, findings))
             clock.lap("verify")
         final = _commit(tuple(files), path, UNVERIFIED if verdict == "failed" else "")
     return Conversion(reader.name, writer.name, final, findings, verdict, report, clock.seconds)
@@ -199,12 +200,16 @@ def inspect(source: str | Path, reading: Reading = Reading()) -> Summary:  # noq
 
 
 def _certificate(
-    report: Report, source: prove.Source, artifact: Artifact, recipe: Recipe, findings: tuple[Finding, ...]
+    proof: tuple[Verdict, Report], source: prove.Source, artifact: Artifact, recipe: Recipe, findings: Sequence[Finding]
 ) -> Path:
     from recast.verification import certificate
 
+    verdict, report = proof
+    read = [source.path] if source.path.exists() else []
+    read += [source.options.weights] if source.options.weights else []
+    data = certificate.certificate(report, (read, artifact.files), recipe.as_dict(), [vars(f) for f in findings])
     path = artifact.files[0].with_name(artifact.files[0].name + CERTIFICATE)
-    certificate.write(path, report, source.path, artifact.files, recipe.as_dict(), findings)
+    path.write_text(certificate.certificate_text(data | {"verdict": verdict}), encoding="utf-8")
     return path
 
 

@@ -107,7 +107,7 @@ def conversion(result: Conversion, as_json: bool) -> None:
                 "files": [str(f) for f in result.files],
                 "verdict": result.verdict,
                 "findings": [vars(f) for f in result.findings],
-                "report": result.report.as_dict() if result.report else None,
+                "report": result.report.summary() if result.report else None,
                 "seconds": {k: round(v, 4) for k, v in result.seconds.items()},
             }
         )
@@ -117,20 +117,27 @@ def conversion(result: Conversion, as_json: bool) -> None:
     for file in result.files:
         size = file.stat().st_size if file.is_file() else 0
         console.print(f"  {printable(str(file))}  ({bytes_text(size)})", markup=False, style="bold")
-    console.print(result.verdict, style=_STYLES[result.verdict])
+    if result.report is None or result.verdict == "not judged":
+        console.print(result.verdict, style=_STYLES[result.verdict])
     if result.report is not None:
         _report(console, result.report)
 
 
 def _report(console: Console, report: Report) -> None:
-    for line in report.summary():
+    first, *rest = report.summary()
+    if report.feeds or report.wrong:
+        console.print(printable(first), style=_STYLES["verified" if report.passed else "failed"], markup=False)
+        console.print("\n".join(f"  {printable(line)}" for line in rest[:2]), markup=False)
+    for line in rest[2:]:
         console.print(f"  {printable(line)}", markup=False)
 
 
 def verification(report: Report, as_json: bool) -> None:
     """Show what ``verify`` found."""
     if as_json:
-        _json(report.as_dict())
+        from recast.verification.certificate import certificate
+
+        _json(certificate(report, ((), ())))
     else:
         _report(_console(), report)
 
