@@ -26,9 +26,9 @@ from checker_graphs import MAKERS  # noqa: E402
 from checker_rewrites import REWRITES, NumpyRunner  # noqa: E402
 
 from recast.errors import RecastError  # noqa: E402
+from recast.verify.bounds import integer_bounds  # noqa: E402
 from recast.verify.check import Options, Report, Side, verify  # noqa: E402
 from recast.verify.feeds import FeedPlan, make_feeds  # noqa: E402
-from recast.verify.bounds import integer_bounds  # noqa: E402
 from recast.verify.local import GraphRunner  # noqa: E402
 from recast.verify.oracle import Oracle, OracleUnavailable, is_quantised  # noqa: E402
 
@@ -58,7 +58,10 @@ def equivalent(a: ir.Model, b: ir.Model) -> bool:
         for seed in range(100, 106):
             for feed in make_feeds(FeedPlan(specs, integer_bounds(a.graph), seed=seed))[:10]:
                 first, second = one.run(feed.arrays), two.run(feed.arrays)
-                if any(not np.array_equal(x, y, equal_nan=True) for x, y in zip(first.values(), second.values(), strict=True)):
+                if any(
+                    not np.array_equal(x, y, equal_nan=True)
+                    for x, y in zip(first.values(), second.values(), strict=True)
+                ):
                     return False
     except OracleUnavailable:
         return False
@@ -128,7 +131,9 @@ def main() -> int:
     middle = time.time()
     tried, alarms = right_variants()
     caught = planted - len(missed)
-    print(f"{planted} faults of {len(classes)} kinds in {len(MAKERS)} graphs: {caught} caught ({100 * caught / planted:.2f} %)")
+    print(
+        f"{planted} faults of {len(classes)} kinds in {len(MAKERS)} graphs: {caught} caught ({100 * caught / planted:.2f} %)"
+    )
     print(f"{len(excluded)} excluded: float64 outputs are bit-equal on 60 inputs, so nothing was changed")
     for title, lines in (("excluded", excluded), ("missed", missed), ("false alarm", alarms)):
         for line in lines:

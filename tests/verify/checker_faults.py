@@ -22,7 +22,9 @@ def fault(name: str) -> Callable[[Fault], Fault]:
     return register
 
 
-def pick(model: ir.Model, rng: np.random.Generator, *ops: str, when: Callable[[ir.Node], bool] = lambda n: True) -> ir.Node | None:
+def pick(
+    model: ir.Model, rng: np.random.Generator, *ops: str, when: Callable[[ir.Node], bool] = lambda n: True
+) -> ir.Node | None:
     found = [n for n in model.graph if n.op_type in ops and when(n)]
     return found[int(rng.integers(len(found)))] if found else None
 
@@ -99,7 +101,9 @@ for _entry in _ATTRS:
 
 @fault("pad-wrong-side")
 def pad_side(model: ir.Model, rng: np.random.Generator) -> str | None:
-    node = pick(model, rng, "Conv", "MaxPool", "AveragePool", "ConvTranspose", when=lambda n: any(attr(n, "pads") or []))
+    node = pick(
+        model, rng, "Conv", "MaxPool", "AveragePool", "ConvTranspose", when=lambda n: any(attr(n, "pads") or [])
+    )
     if node is None:
         return None
     pads = attr(node, "pads")
@@ -144,7 +148,9 @@ def wrong_axis(model: ir.Model, rng: np.random.Generator) -> str | None:
     return set_attr(node, "axis", (axis + rank - 1) % rank)
 
 
-def _weight_fault(name: str, op: tuple[str, ...], index: int, change: Callable[[np.ndarray, np.random.Generator], np.ndarray | None]) -> None:
+def _weight_fault(
+    name: str, op: tuple[str, ...], index: int, change: Callable[[np.ndarray, np.random.Generator], np.ndarray | None]
+) -> None:
     def apply(model: ir.Model, rng: np.random.Generator) -> str | None:
         node = pick(model, rng, *op, when=weighted(index))
         if node is None:

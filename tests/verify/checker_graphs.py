@@ -66,7 +66,9 @@ def plain_cnn(rng: np.random.Generator) -> ir.Model:
     n = Net(rng)
     x = n.b.input("image", F32, (1, 3, 19, 11))
     y = n.b.op("LeakyRelu", [n.conv(x, 3, 5, (5, 5), pads=[2, 2, 2, 2])], {"alpha": 0.1})
-    y = n.b.op("AveragePool", [y], {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1], "count_include_pad": 1})
+    y = n.b.op(
+        "AveragePool", [y], {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1], "count_include_pad": 1}
+    )
     return n.done(n.b.op("Sigmoid", [n.conv(y, 5, 7, dilations=[2, 1])]))
 
 
@@ -178,7 +180,9 @@ def attention(rng: np.random.Generator) -> ir.Model:
     y = n.b.op("MatMul", [n.b.op("Reshape", [y, n.b.const([0, 7, d])]), n.w(d, d)])
     x = n.b.op("Add", [x, y])
     h = n.b.op("LayerNormalization", [x, n.pos(d), n.w(d, scale=0.3)], {"axis": -1, "epsilon": 1e-5})
-    h = n.b.op("Gelu", [n.b.op("Add", [n.b.op("MatMul", [h, n.w(d, 23)]), n.w(23, scale=0.3)])], {"approximate": "none"})
+    h = n.b.op(
+        "Gelu", [n.b.op("Add", [n.b.op("MatMul", [h, n.w(d, 23)]), n.w(23, scale=0.3)])], {"approximate": "none"}
+    )
     return n.done(n.b.op("Add", [x, n.b.op("MatMul", [h, n.w(23, d)])]))
 
 

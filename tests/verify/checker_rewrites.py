@@ -175,7 +175,9 @@ def activations(model: ir.Model) -> bool:
     for node in list(model.graph):
         x = node.inputs[0] if node.inputs else None
         if node.op_type == "Sigmoid" and x is not None:
-            _become(node, "Reciprocal", [_plus_one(model, node, _new(model, node, "Exp", [_new(model, node, "Neg", [x])]))])
+            _become(
+                node, "Reciprocal", [_plus_one(model, node, _new(model, node, "Exp", [_new(model, node, "Neg", [x])]))]
+            )
             done = True
         elif node.op_type == "Softplus" and x is not None:
             continue

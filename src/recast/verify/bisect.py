@@ -68,7 +68,12 @@ def locate(report: Report, model: ir.Model, writer: Writer, feed: Feed | None) -
 def candidates(model: ir.Model) -> list[ir.Value]:
     """Computed tensors in execution order that are not outputs yet and have a known type."""
     outputs = {o.name for o in model.graph.outputs}
-    return [v for n in model.graph for v in n.outputs if v.name and v.dtype is not None and v.name not in outputs and list(v.uses())]
+    return [
+        v
+        for n in model.graph
+        for v in n.outputs
+        if v.name and v.dtype is not None and v.name not in outputs and list(v.uses())
+    ]
 
 
 def _first_wrong(model: ir.Model, writer: Writer, feed: Feed) -> tuple[ir.Node, Difference] | None:
@@ -101,7 +106,9 @@ def _first_wrong(model: ir.Model, writer: Writer, feed: Feed) -> tuple[ir.Node, 
     try:
         got = _run(with_outputs(model, [n for n in names if n not in {o.name for o in ends}]), writer, feed)
     except RecastError:
-        return _search(model, names, nodes, lambda n: judge(n, _run(with_outputs(model, [n], only=True), writer, feed)[n]))
+        return _search(
+            model, names, nodes, lambda n: judge(n, _run(with_outputs(model, [n], only=True), writer, feed)[n])
+        )
     for name in names:
         node = nodes[name]
         if name in got and node is not None:

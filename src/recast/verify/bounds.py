@@ -8,7 +8,7 @@ import onnx_ir as ir
 from recast.graph.view import attr, const
 
 _CARRIERS = frozenset(
-    "Cast Identity Reshape Squeeze Unsqueeze Transpose Flatten Slice Gather Concat Expand Tile Split Clip".split()
+    ["Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Flatten", "Slice", "Gather", "Concat", "Expand", "Tile", "Split", "Clip"]
 )
 
 

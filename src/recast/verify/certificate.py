@@ -56,7 +56,9 @@ def certificate(
             "seed": report.seed,
             "tolerances": [t.as_dict() for _, t in sorted(report.tolerances.items())],
             "feeds": [_feed(f) for f in report.feeds],
-            "wrong": None if report.wrong is None else {"kind": report.wrong.kind, "what": report.wrong.what, "where": report.wrong.where},
+            "wrong": None
+            if report.wrong is None
+            else {"kind": report.wrong.kind, "what": report.wrong.what, "where": report.wrong.where},
             "culprit": report.culprit,
             "notes": [{"what": n.what, "where": n.where, "level": n.level} for n in report.notes],
             "findings": [dict(f) for f in findings],

@@ -87,7 +87,9 @@ def verify(source: Side, target: Side, options: Options | None = None) -> Report
 def _graph_runner(side: Side) -> GraphRunner:
     if side.graph is None:
         raise RecastError("there is neither a runtime nor a graph", side.name)
-    return GraphRunner(side.graph, optimise=not is_quantised(side.graph.graph))  # its fused integer kernels may saturate
+    return GraphRunner(
+        side.graph, optimise=not is_quantised(side.graph.graph)
+    )  # its fused integer kernels may saturate
 
 
 class _Pair:

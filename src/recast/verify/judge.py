@@ -13,7 +13,7 @@ from recast.verify.compare import Difference
 from recast.verify.feeds import Feed
 from recast.verify.oracle import Oracle, OracleUnavailable
 from recast.verify.ties import only_ties
-from recast.verify.tolerances import JITTER_RUNS, TABLE, Tolerance, for_dtype
+from recast.verify.tolerances import DISTURBED_RUNS, JITTER_RUNS, TABLE, Tolerance, for_dtype
 
 
 class Judge:
@@ -108,14 +108,11 @@ class Judge:
 def measure_noise(
     oracle: Oracle, feeds: dict[str, np.ndarray], exact: dict[str, np.ndarray], wanted: Sequence[str] | None = None
 ) -> dict[str, np.ndarray]:
-    """How far correct runs stray from float64: a run in the graph's own types, or runs with jittered roundings."""
+    """How far correct runs stray from float64: disturbed float64 runs, and one in the graph's own types."""
     names = list(exact)
-    runs = []
-    if oracle.quantised:
-        for number in range(JITTER_RUNS):
-            runs.append(oracle.run(feeds, wanted=wanted, jitter=np.random.default_rng([7, number])))
-    else:
-        runs.append(oracle.run(feeds, exact=False, wanted=wanted))
+    runs = [] if oracle.quantised else [oracle.run(feeds, exact=False, wanted=wanted)]
+    for number in range(JITTER_RUNS if oracle.quantised else DISTURBED_RUNS):
+        runs.append(oracle.run(feeds, wanted=wanted, jitter=np.random.default_rng([7, number])))
     noise = {}
     for name in names:
         base = exact[name].astype(np.float64)

@@ -16,16 +16,14 @@ import onnx_ir as ir
 
 from recast.graph import OPSET
 from recast.verify.kernels import Call, Kernel, kernels
+from recast.verify.tolerances import ROUGH_UNITS
 
 # Operators of ONNX's reference implementation that the node tests passed in float64.
 REFERENCE = frozenset(
-    """Acos Acosh And ArgMax ArgMin Asin Asinh Atan Atanh Attention BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor
-    CenterCropPad Compress ConstantOfShape Cosh CumProd CumSum DepthToSpace Det Einsum Expand Gather
-    GatherElements GatherND Hardmax IsInf IsNaN LpNormalization LpPool Mean Mod NonMaxSuppression NonZero OneHot Pad Range
-    ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum
-    ReduceSumSquare Resize ReverseSequence RotaryEmbedding ScatterElements ScatterND Shape Shrink
-    Sinh Size Slice SpaceToDepth Split Squeeze Tan Tile TopK Trilu Unsqueeze Where""".split()
+    ["Acos", "Acosh", "And", "ArgMax", "ArgMin", "Asin", "Asinh", "Atan", "Atanh", "Attention", "BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor", "CenterCropPad", "Compress", "ConstantOfShape", "Cosh", "CumProd", "CumSum", "DepthToSpace", "Det", "Einsum", "Expand", "Gather", "GatherElements", "GatherND", "Hardmax", "IsInf", "IsNaN", "LpNormalization", "LpPool", "Mean", "Mod", "NonMaxSuppression", "NonZero", "OneHot", "Pad", "Range", "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum", "ReduceSumSquare", "ReverseSequence", "RotaryEmbedding", "ScatterElements", "ScatterND", "Shape", "Shrink", "Sinh", "Size", "Slice", "SpaceToDepth", "Split", "Squeeze", "Tan", "Tile", "TopK", "Trilu", "Unsqueeze", "Where"]
 )
+_UNIT = {ir.DataType.FLOAT: 2.0**-24, ir.DataType.FLOAT16: 2.0**-11, ir.DataType.BFLOAT16: 2.0**-8}
+_APPROXIMATED = frozenset(("Sigmoid", "Erf", "Gelu", "Swish", "Softplus", "Mish"))
 _HALF = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 
 
@@ -96,7 +94,8 @@ class Oracle:
             feeds: arrays by graph input name.
             exact: in float64; else in the graph's own element types.
             wanted: names of values to return (default: the graph outputs).
-            jitter: add random jitter before each rounding of a quantiser.
+            jitter: disturb the run as correct low-precision runtimes would: quantised graphs get random jitter
+                before each rounding, float graphs random relative errors of the value's own unit everywhere.
 
         Raises:
             OracleUnavailable: an operator's variant is not known.
@@ -104,8 +103,11 @@ class Oracle:
         graph = self.model.graph
         names = list(wanted) if wanted is not None else [o.name or "" for o in graph.outputs]
         values = dict(self._constants(exact))
+        types = {v.name: v.dtype for v in (*graph.initializers.values(), *graph.inputs)}
         for name, array in feeds.items():
             values[name] = _entering(array, exact)
+        if jitter is not None and not self.quantised:
+            values = {n: _disturbed(a, types.get(n), jitter) for n, a in values.items()}
         with np.errstate(all="ignore"):
             self._evaluate(self._steps, values, set(names), exact, jitter)
         return {name: values[name] for name in names}
@@ -142,7 +144,9 @@ class Oracle:
                 raise OracleUnavailable(f"{step.node.op_type} ({step.node.name}): not all outputs are evaluated")
             for name, value, array in zip(step.outputs, step.node.outputs, parts, strict=False):
                 if name:
-                    values[name] = _leaving(array, value, exact)
+                    array = _leaving(array, value, exact)
+                    disturb = jitter is not None and not self.quantised
+                    values[name] = _disturbed(array, value.dtype, jitter, step.node.op_type) if disturb else array
             for name in step.spent:
                 if name not in keep:
                     values.pop(name, None)
@@ -204,6 +208,21 @@ def _leaving(array: np.ndarray, value: ir.Value, exact: bool) -> np.ndarray:
     if exact or value.dtype not in _HALF or not _floating(array):
         return array
     return np.asarray(array).astype(value.dtype.numpy()).astype(np.float32)
+
+
+def _disturbed(
+    array: np.ndarray, dtype: ir.DataType | None, rng: np.random.Generator | None, op_type: str = ""
+) -> np.ndarray:
+    """The array with random relative errors of its declared type's rounding unit (float64: none).
+
+    Functions that runtimes approximate around a constant get an absolute error of that size.
+    """
+    unit = _UNIT.get(dtype) if dtype is not None else None
+    if unit is None or rng is None or array.dtype != np.float64 or array.size <= 1:
+        return array
+    error = unit * rng.standard_normal(array.shape)
+    error *= ROUGH_UNITS.get(op_type, 1.0)
+    return np.asarray(array + error * (np.maximum(np.abs(array), 1.0) if op_type in _APPROXIMATED else array))
 
 
 def _reference(node: ir.Node) -> Kernel:

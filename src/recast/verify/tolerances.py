@@ -114,9 +114,13 @@ TABLE: dict[str, Tolerance] = {
 # Errors below this are never counted: runtimes may flush denormal numbers, also inside.
 LEAST = {"float64": 1e-290, "float32": 1e-30, "float16": 1e-6, "bfloat16": 1e-30}
 
+# Operators that runtimes compute much more roughly than to one unit (ONNX Runtime's LRN: 5.7e-5 relative, measured).
+ROUGH_UNITS = {"LRN": 256.0}
+
 # Quantised graphs: half-width, in steps, of the jitter added before each rounding of the float64 run.
 JITTER_STEPS = 0.02
 JITTER_RUNS = 8
+DISTURBED_RUNS = 3  # float graphs: float64 runs with random relative errors of one rounding unit at every value
 FREE_FRACTION = 0.01  # mean error, in steps, that needs no explanation
 
 
