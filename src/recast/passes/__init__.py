@@ -31,14 +31,15 @@ class PassOptions:
         io_layout: the layout of graph inputs and outputs: as in the source, forced, or free.
         batch: fix the batch dimension (a number), make it symbolic (a name), or leave it (None).
         rnn_batch_major: recurrent operators take (batch, time, features): ``layout=1``.
-        keep_functions: ONNX function operators that the target has itself (``inline_functions`` keeps them).
+        keep_functions: ONNX function operators that the target has itself; ``inline_functions`` writes all others out
+            (None: it writes out those that hardly any target has).
     """
 
     layout: Literal["channels_first", "channels_last"] = "channels_first"
     io_layout: IoLayout = "keep"
     batch: int | str | None = None
     rnn_batch_major: bool = False
-    keep_functions: frozenset[str] = frozenset()
+    keep_functions: frozenset[str] | None = None
 
 
 @cache
