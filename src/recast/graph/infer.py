@@ -90,6 +90,9 @@ _SAME_SHAPE = frozenset(
 )
 
 
+_QUANTISED = {"DequantizeLinear": 1, "QuantizeLinear": 2}  # operator: the input whose type is the output's
+
+
 def _quick(node: ir.Node) -> bool:
     """The commonest operators without protobuf: output like the first input, or its axes permuted."""
     x = node.inputs[0] if node.inputs else None
@@ -108,6 +111,13 @@ def _quick(node: ir.Node) -> bool:
         ):
             return False
         node.outputs[0].shape = ir.Shape(list(x.shape))
+    elif node.op_type in _QUANTISED and len(node.inputs) > _QUANTISED[node.op_type]:
+        told = node.inputs[_QUANTISED[node.op_type]]
+        if told is None or told.dtype is None or not node.attributes.keys() <= {"axis"}:
+            return False
+        node.outputs[0].shape = ir.Shape(list(x.shape))
+        node.outputs[0].dtype = told.dtype
+        return True
     else:
         return False
     node.outputs[0].dtype = x.dtype

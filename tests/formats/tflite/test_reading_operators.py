@@ -90,7 +90,8 @@ def both(file: Path, feeds: list[np.ndarray]) -> tuple[list[np.ndarray], list[np
     assert [v.name for v in model.graph.outputs] == [s.name for s in judge.outputs]
     got = session.run(None, {v.name: f for v, f in zip(model.graph.inputs, feeds, strict=True)})
     for value in (v for node in model.graph for v in node.outputs):
-        assert value.shape is not None and value.dtype is not None, value.name
+        assert value.shape is not None, value.name
+        assert value.dtype is not None, value.name
     return [expected[s.name] for s in judge.outputs], got, model
 
 

@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from recast.errors import BadModel, RecastError, TooLarge, UnsupportedOp, UnsupportedType
 from recast.formats.tflite import reading
-from recast.formats.tflite.read_file import File, Operator, Subgraph, Tensor
+from recast.formats.tflite.read_file import File, Operator, Quantisation, Subgraph, Tensor
 from recast.formats.tflite.read_names import layer_path
 from recast.graph.build import Builder
 from recast.graph.finding import Finding
@@ -81,6 +81,7 @@ class Scope:
         self.real: dict[int, ir.Value] = {}
         self.alias: dict[int, int] = {}
         self.contents: dict[int, list[int | str]] = {}
+        self.scaling: dict[int, tuple[ir.Value, ir.Value | None]] = {}
         self.forms: dict[tuple[Any, ...], ir.Value] = {}
         self.variables: dict[str, int] = {}
 
@@ -144,19 +145,25 @@ class Scope:
         held = tensor.quantisation
         if held is None:
             raise BadModel("this tensor has no scale", self.where(index), DAMAGED)
-        wide = tensor.dtype in ("int32", "int64")
         single = len(held.scale) == 1
+        axis = -1 if single else held.axis
+        if index not in self.scaling:
+            self.scaling[index] = self._scaling(index, tensor, held, single)
+        return list(self.scaling[index]), axis if axis_of is None or axis < 0 else list(axis_of).index(axis)
+
+    def _scaling(
+        self, index: int, tensor: Tensor, held: Quantisation, single: bool
+    ) -> tuple[ir.Value, ir.Value | None]:
         scale = self.b.const(held.scale[0] if single else held.scale, np.float32, "scale")
-        if wide:
+        if tensor.dtype in ("int32", "int64"):
             if held.zero_point.any():
                 raise BadModel("32-bit integers with a zero point", self.where(index), DAMAGED)
-            return [scale, None], -1 if single else held.axis
+            return scale, None
         from recast.formats.tflite.read_packed import numpy_type
 
         kind = numpy_type(tensor.dtype)
         zero = self.b.const((held.zero_point[0] if single else held.zero_point).astype(kind), kind, "zero_point")
-        axis = -1 if single else held.axis
-        return [scale, zero], axis if axis_of is None or axis < 0 else list(axis_of).index(axis)
+        return scale, zero
 
     def dequantise(self, index: int, raw: ir.Value, perm: Sequence[int] | None = None) -> ir.Value:
         """``(raw - zero_point) * scale`` with the tensor's own numbers."""
