@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recast._util.child import Limits, RemoteRunner
+from recast._util.child import Limits, RemoteRunner, pool
 from recast.errors import RecastError, RuntimeDied, UnsafeModel
 
 FAULTS = {
@@ -82,3 +82,34 @@ def test_memory_limit(module) -> None:
     with pytest.raises(RecastError, match="MemoryError"):
         with RemoteRunner(name, Path("model"), limits=Limits(memory_bytes=4 << 30)) as runner:
             runner.run({"x": np.zeros((2, 3), np.float32)})
+
+
+def test_a_pool_keeps_children(module) -> None:
+    name = module(start="import os; self.outputs = [TensorSpec(str(os.getpid()), 'float32', ())]")
+    with pool():
+        pids = []
+        for _ in range(3):
+            with RemoteRunner(name, Path("model")) as runner:
+                pids.append(runner.outputs[0].name)
+        assert len(set(pids)) == 1
+    with RemoteRunner(name, Path("model")) as runner:
+        assert runner.outputs[0].name != pids[0]
+
+
+def test_a_pool_survives_refusals_and_deaths(module) -> None:
+    name = module(start="\n        ".join(["import os", "if path == 'bad': raise UnsafeModel('no')",
+                                            "if path == 'dead': os.abort()"]))  # fmt: skip
+    with pool():
+        for path, error in (
+            ("good", None),
+            ("bad", UnsafeModel),
+            ("good", None),
+            ("dead", RuntimeDied),
+            ("good", None),
+        ):
+            if error is None:
+                with RemoteRunner(name, Path(path)) as runner:
+                    assert runner.run({"x": np.ones((2, 3), np.float32)})["y"].sum() == 12
+            else:
+                with pytest.raises(error):
+                    RemoteRunner(name, Path(path))

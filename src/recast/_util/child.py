@@ -8,7 +8,9 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -59,6 +61,84 @@ def _environment() -> dict[str, str]:
     return {**os.environ, **quiet}
 
 
+class _Child:
+    """One worker process (``worker.py``) and what it prints."""
+
+    def __init__(self, module: str) -> None:
+        self.module = module
+        self.log = tempfile.TemporaryFile()  # noqa: SIM115 closed in end()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "recast._util.worker", module],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.log,
+            env=_environment(),
+            start_new_session=True,
+        )
+
+    def last_words(self) -> str:
+        """The end of what it printed."""
+        self.log.seek(0, os.SEEK_END)
+        self.log.seek(max(0, self.log.tell() - 600))
+        return self.log.read().decode(errors="replace").strip()
+
+    def end(self) -> None:
+        """Kill it with everything it started."""
+        if self.process.poll() is None:
+            try:
+                os.killpg(self.process.pid, signal.SIGKILL)
+            except (OSError, AttributeError):
+                self.process.kill()
+            self.process.wait()
+        for stream in (self.process.stdin, self.process.stdout, self.log):
+            if stream is not None:
+                try:
+                    stream.close()
+                except OSError:
+                    continue  # a broken pipe has nothing left to flush
+
+
+_pool: ContextVar[list[_Child] | None] = ContextVar("recast_children", default=None)
+
+
+@contextmanager
+def pool() -> Iterator[None]:
+    """Inside, a child that is closed waits for the next model of its runtime: starting a framework costs seconds."""
+    kept: list[_Child] = []
+    token = _pool.set(kept)
+    try:
+        yield
+    finally:
+        _pool.reset(token)
+        for child in kept:
+            child.end()
+
+
+def _idle(runner: RemoteRunner) -> _Child | None:
+    kept = _pool.get()
+    if not kept or runner.limits.memory_bytes:
+        return None
+    for child in kept:
+        if child.module == runner.module:
+            kept.remove(child)
+            return child if child.process.poll() is None else None
+    return None
+
+
+def _keep(child: _Child, begun: bool) -> bool:
+    """Put a healthy child aside; a session that has begun is ended first."""
+    kept = _pool.get()
+    if kept is None or child in kept or child.process.poll() is not None or child.process.stdin is None:
+        return kept is not None and child in kept
+    try:
+        if begun:
+            frames.send(cast(BinaryIO, child.process.stdin), {"end": True})
+    except (OSError, ValueError):
+        return False
+    kept.append(child)
+    return True
+
+
 @dataclass
 class RemoteRunner:
     """A ``Runner`` whose ``Session`` lives in a child process.
@@ -79,21 +159,15 @@ class RemoteRunner:
     limits: Limits = Limits()
 
     def __post_init__(self) -> None:
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115 closed in close()
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "recast._util.worker", self.module],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            env=_environment(),
-            start_new_session=True,
-        )
+        self._child = _idle(self) or _Child(self.module)
         hello = {"path": str(self.path), "options": dict(self.options), "memory_bytes": self.limits.memory_bytes}
         try:
             answer, _ = self._ask(hello, {})
         except RecastError:
+            self._begun = False
             self.close()
             raise
+        self._begun = True
         self.inputs = tuple(TensorSpec(n, d, tuple(s)) for n, d, s in answer["inputs"])
         self.outputs = tuple(TensorSpec(n, d, tuple(s)) for n, d, s in answer["outputs"])
 
@@ -109,19 +183,10 @@ class RemoteRunner:
         return answer["result"], arrays
 
     def close(self) -> None:
-        """End the child and everything it started."""
-        if self._process.poll() is None:
-            try:
-                os.killpg(self._process.pid, signal.SIGKILL)
-            except (OSError, AttributeError):
-                self._process.kill()
-            self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout, self._log):
-            if stream is not None:
-                try:
-                    stream.close()
-                except OSError:
-                    continue  # a broken pipe has nothing left to flush
+        """End the child and everything it started, or keep it for the next model inside ``pool()``."""
+        child = self._child
+        if not _keep(child, self._begun):
+            child.end()
 
     def __enter__(self) -> RemoteRunner:
         return self
@@ -135,19 +200,20 @@ class RemoteRunner:
         self, message: dict[str, Any], arrays: dict[str, np.ndarray]
     ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         hung = threading.Event()
+        process = self._child.process
 
         def end() -> None:
             hung.set()
-            self._process.kill()
+            process.kill()
 
         timer = threading.Timer(self.limits.timeout_s, end)
         timer.start()
         try:
-            frames.send(cast(BinaryIO, self._process.stdin), message, arrays)
-            answer, outputs = frames.receive(cast(BinaryIO, self._process.stdout))
+            frames.send(cast(BinaryIO, process.stdin), message, arrays)
+            answer, outputs = frames.receive(cast(BinaryIO, process.stdout))
         except (EOFError, OSError, ValueError, KeyError, TypeError) as error:
-            self._process.kill()
-            self._process.wait()
+            process.kill()
+            process.wait()
             raise self._death(hung.is_set()) from error
         finally:
             timer.cancel()
@@ -162,16 +228,14 @@ class RemoteRunner:
         return RuntimeDied(f"the runtime refused the model: {told['what']}", self._place())
 
     def _death(self, hung: bool) -> RuntimeDied:
-        code = self._process.returncode
+        code = self._child.process.returncode
         if hung:
             how = f"did not answer in {self.limits.timeout_s:g} s"
         elif code is not None and code < 0:
             how = f"was ended by {signal.Signals(-code).name}"
         else:
             how = f"ended with status {code}"
-        self._log.seek(0, os.SEEK_END)
-        self._log.seek(max(0, self._log.tell() - 600))
-        tail = self._log.read().decode(errors="replace").strip()
+        tail = self._child.last_words()
         return RuntimeDied(f"the runtime {how}", self._place() + (f"; it said: {tail}" if tail else ""))
 
     def _place(self) -> str:

@@ -6,6 +6,7 @@ The named module (one of Recast's own ``formats/<f>/run.py``) has a class ``Sess
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import sys
@@ -32,20 +33,38 @@ def _failure(error: BaseException) -> dict[str, Any]:
 
 
 def _serve(module_name: str, reader: BinaryIO, writer: BinaryIO) -> None:
-    start, _ = frames.receive(reader)
-    _limits(int(start["memory_bytes"]))
-    try:
-        session = importlib.import_module(module_name).Session(start["path"], start["options"])
-    except Exception as error:
-        frames.send(writer, _failure(error))
-        return
-    specs = {side: [s.as_list() for s in getattr(session, side)] for side in ("inputs", "outputs")}
-    frames.send(writer, {"ok": True, **specs})
+    """One session after another, each from its start message to its end message."""
+    limited = False
+    while True:
+        try:
+            start, _ = frames.receive(reader)
+        except EOFError:
+            return
+        if not limited:
+            _limits(int(start["memory_bytes"]))
+            limited = True
+        try:
+            session = importlib.import_module(module_name).Session(start["path"], start["options"])
+        except Exception as error:
+            frames.send(writer, _failure(error))
+            continue
+        specs = {side: [s.as_list() for s in getattr(session, side)] for side in ("inputs", "outputs")}
+        frames.send(writer, {"ok": True, **specs})
+        if not _requests(session, reader, writer):
+            return
+        del session
+        gc.collect()
+
+
+def _requests(session: Any, reader: BinaryIO, writer: BinaryIO) -> bool:
+    """Serve one session; False when the parent is gone."""
     while True:
         try:
             request, feeds = frames.receive(reader)
         except EOFError:
-            return
+            return False
+        if "end" in request:
+            return True
         try:
             if "call" in request:
                 result, outputs = getattr(session, request["call"])(feeds, **request["arguments"])
