@@ -154,6 +154,10 @@ def main(folder: Path) -> None:
     ms.set_seed(3)
     for name, cell, feeds in networks():
         cell.set_train(False)
+        if name == "net":
+            ms.save_checkpoint(cell, str(folder / "net.ckpt"))
+            values = {p.name: p.asnumpy() for p in cell.get_parameters()}
+            np.savez(folder / "checkpoint.npz", **values)
         for parameter in cell.get_parameters():
             noise = RNG.normal(size=parameter.shape).astype(np.float32) * 0.3
             parameter.set_data(Tensor(np.abs(noise) + 0.2 if "variance" in parameter.name else noise))

@@ -16,7 +16,7 @@ from recast.formats._format import ReadOptions
 from recast.formats.mindspore import wire
 from recast.graph.build import Builder
 
-MUTANTS = 1500
+MUTANTS = 800
 
 
 def small() -> ir.Model:

@@ -14,6 +14,7 @@ import pytest
 from mindir_catalogue import CASES, feeds_of, model_of
 from mindir_judge import assert_same, reference, written
 
+from recast.errors import RecastError
 from recast.formats import by_name
 from recast.formats._format import ReadOptions
 
@@ -23,6 +24,11 @@ NAMES = """net lstm bilstm gru attention activations pooling shapes depthwise co
 
 def read(path: Path) -> ir.Model:
     return by_name("mindspore").read(path, ReadOptions())
+
+
+def arrays(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path) as held:
+        return dict(held)
 
 
 @pytest.fixture(scope="session")
@@ -40,7 +46,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", NAMES)
 def test_exported(name: str, exported: Path) -> None:
     model = read(exported / f"{name}.mindir")
-    held = np.load(exported / f"{name}.npz")
+    held = arrays(exported / f"{name}.npz")
     feeds = {v.name or "": held[f"x{i}"] for i, v in enumerate(model.graph.inputs)}
     wanted = [held[f"y{i}"] for i in range(len(model.graph.outputs))]
     got = list(reference(model, feeds).values())
@@ -62,6 +68,21 @@ def test_exported_structure(exported: Path) -> None:
     assert {"stem/weight", "blocks/1/bn/gamma", "fc/bias"} <= set(model.graph.initializers)
     dynamic = read(exported / "dynamic.mindir")
     assert [str(v.shape[0]) for v in (*dynamic.graph.inputs, *dynamic.graph.outputs) if v.shape] == ["batch", "batch"]
+
+
+def test_checkpoint(exported: Path) -> None:
+    path = exported / "net.ckpt"
+    assert by_name("mindspore").sniff(path, path.read_bytes()[:4096])
+    weights, wanted = read(path).graph.initializers, arrays(exported / "checkpoint.npz")
+    assert set(weights) == set(wanted)
+    for name, array in wanted.items():
+        held = weights[name].const_value
+        assert held is not None
+        np.testing.assert_array_equal(held.numpy(), array)
+    damaged = path.with_name("damaged.ckpt")
+    damaged.write_bytes(path.read_bytes()[:-7])
+    with pytest.raises(RecastError):
+        read(damaged)
 
 
 @pytest.mark.parametrize("name", sorted(CASES))

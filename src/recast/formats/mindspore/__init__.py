@@ -65,12 +65,17 @@ class MindSpore(Format):
 
     def sniff(self, path: Path, head: bytes) -> bool:
         match = _HEAD.match(head)
-        return match is not None and match.end() == head[1] + 3
+        if match is not None:
+            return match.end() == head[1] + 3
+        return path.suffix == ".ckpt" and head[:1] == b"\x0a"
 
     def read(self, path: Path, options: ReadOptions) -> ir.Model:
+        from recast.formats.mindspore import checkpoint
         from recast.formats.mindspore.read import read
 
-        return read(path, options)
+        with open(path, "rb") as file:
+            head = file.read(4096)
+        return read(path, options) if _HEAD.match(head) or not checkpoint.sniff(head) else checkpoint.read(path)
 
     def write(self, model: ir.Model, path: Path, options: WriteOptions) -> Artifact:
         from recast.formats.mindspore.write import write

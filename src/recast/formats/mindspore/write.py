@@ -234,7 +234,7 @@ class Writer:
             handler = handlers().get(node.op_type) if node.domain == "" else None
             try:
                 if handler is None:
-                    raise Refusal("MindSpore has no such operator")
+                    raise Refusal("no counterpart in MindSpore is known")
                 handler(self, node)
             except Refusal as error:
                 refused.append(f"{node.op_type} (layer {layer_of(node)}): {error}")
@@ -249,7 +249,7 @@ class Writer:
 
     def _enter(self, node: ir.Node) -> None:
         parts = [p.replace("-", "_") for p in node.metadata_props.get(LAYER, "").split("/") if p]
-        origin = node.metadata_props.get(ORIGIN) or node.op_type
+        origin = (node.metadata_props.get(ORIGIN) or node.op_type).replace("-", "_").replace("/", "_")
         cells = [f"{p}-{origin if i == len(parts) - 1 else 'Cell'}" for i, p in enumerate(parts)]
         self._domain = "/".join(["Default", *cells])
 
