@@ -224,6 +224,8 @@ def test_archive_with_weights_left_over(tmp_path: Path) -> None:
 def test_damaged_member(tmp_path: Path) -> None:
     path = archive(tmp_path / "m.keras", [INPUT, DENSE])
     data = path.read_bytes()
-    at = data.index(b"model.weights.h5") + 400
+    with zipfile.ZipFile(path) as whole:
+        entry = whole.getinfo("model.weights.h5")
+    at = entry.header_offset + 30 + len(entry.filename) + entry.compress_size // 2
     path.write_bytes(data[:at] + bytes([data[at] ^ 255]) + data[at + 1 :])
     refused(path, BadModel)

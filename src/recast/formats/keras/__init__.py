@@ -22,6 +22,7 @@ class KerasFormat(Format):
     suffixes: ClassVar[tuple[str, ...]] = (".keras", ".h5", ".hdf5")
     layout: ClassVar[Layout] = "channels_last"
     passes: ClassVar[tuple[str, ...]] = ("fold_constants", "layout", "clean")
+    rnn_batch_major: ClassVar[bool] = True
     judge: ClassVar[tuple[str, str]] = ("keras", "keras")
 
     def sniff(self, path: Path, head: bytes) -> bool:

@@ -6,6 +6,7 @@ through a counter, and links that leave the file are refused. Arrays of contiguo
 
 from __future__ import annotations
 
+import struct
 import warnings
 import zlib
 from collections.abc import Iterator
@@ -23,8 +24,10 @@ from recast._util.bounded import as_bad_model, check_size, element_count
 from recast.errors import BadModel, RecastError, TooLarge, UnsafeModel
 
 _EXTERNAL_FILES = 0x0007
-_LINK = 0x0006
+_CONTINUATION = 0x0010
 _SHARED_FLAG = 0x02
+_SOFT_LINK = 2
+_MESSAGE = struct.Struct("<HHB3x")
 _COMPACT, _CONTIGUOUS, _CHUNKED, _VIRTUAL = 0, 1, 2, 3
 _DEFLATE, _SHUFFLE, _FLETCHER32 = 1, 2, 3
 _MAX_UNPACKED_BYTES = 256 << 20  # beyond it compressed data may expand at most _MAX_RATIO times
@@ -58,9 +61,50 @@ class _Stream:
             raise BadModel("the HDF5 metadata leads in circles", "HDF5 file", "export or copy the file again")
         return chunk
 
+    def at(self, offset: int, size: int) -> bytes:
+        """``size`` bytes from ``offset``."""
+        self.position = offset
+        return self.read(size)
+
 
 class _Object(DataObjects):  # type: ignore[misc]
-    """pyfive's object header with checks before allocation."""
+    """pyfive's object header with checks before allocation, and the two commonest parsers written for speed."""
+
+    @staticmethod
+    def _parse_v1_objects(fh: _Stream) -> tuple[list[dict[str, int]], bytes, dict[str, int]]:
+        count, size = struct.unpack("<2xH4xI4x", fh.read(16))
+        data, offset, messages = fh.read(size), 0, []
+        for _ in range(count):
+            kind, length, flags = _MESSAGE.unpack_from(data, offset)
+            if kind == _CONTINUATION:
+                address, more = struct.unpack_from("<QQ", data, offset + 8)
+                fh.seek(address)
+                data += fh.read(more)
+            messages.append({"type": kind, "size": length, "flags": flags, "offset_to_message": offset + 8})
+            offset += 8 + length
+        return messages, data, {}
+
+    def _iter_links_btree_v1(self, btree_address: int, heap_address: int) -> Iterator[tuple[str, int | str]]:
+        """Names and addresses of an old-style group: B-tree → symbol nodes, names in a local heap."""
+        fh: _Stream = self.fh
+        size, start = struct.unpack("<8xQ8xQ", fh.at(heap_address, 32))
+        names = fh.at(start, size)
+        stack = [btree_address]
+        while stack:
+            head = fh.at(stack.pop(), 24)
+            if head[:4] == b"TREE":
+                (entries,) = struct.unpack_from("<H", head, 6)
+                pointers = struct.unpack(f"<{2 * entries}Q", fh.read(16 * entries))
+                stack.extend(reversed(pointers[1::2]))
+                continue
+            if head[:4] != b"SNOD":
+                raise BadModel("a group's index is damaged", "HDF5 file", "export or copy the file again")
+            (entries,) = struct.unpack_from("<H", head, 6)
+            table = head[8:] + fh.read(max(0, 40 * entries - 16))
+            for entry in range(entries):
+                at, address, kind = struct.unpack_from("<QQI", table, 40 * entry)
+                name = names[at : names.index(0, at)].decode()
+                yield name, "a symbolic link" if kind == _SOFT_LINK else address
 
     def _attr_value(self, ptype: Any, buf: bytes, count: int, offset: int) -> Any:
         itemsize = max(1, int(getattr(ptype.dtype, "itemsize", 1) or 1))

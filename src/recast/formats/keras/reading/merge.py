@@ -50,6 +50,13 @@ def average(c: LayerCall) -> ir.Value:
     return c.op("Div", [total, c.like(float(len(values)), total)])
 
 
+@reads("CustomScaleLayer")
+def scaled_residual(c: LayerCall) -> ir.Value:
+    """First + scale · second (keras.applications InceptionResNetV2)."""
+    first, second = c.tensors
+    return c.op("Add", [first, c.op("Mul", [second, c.like(float(c.get("scale", 1.0)), second)])])
+
+
 @reads("Concatenate")
 def concatenate(c: LayerCall) -> ir.Value:
     """Along ``axis``."""
