@@ -241,3 +241,11 @@ case("cast-int32-float", lambda b, r: b.op("Cast", [x(b, 2, 31, dtype=I32)], {"t
 case("cast-float-int64", lambda b, r: b.op("Cast", [x(b, 2, 31)], {"to": 7}))
 case("cast-bool-float", lambda b, r: b.op("Cast", [x(b, 2, 31, dtype=B)], {"to": 1}))
 case("isnan-float", lambda b, r: b.op("IsNaN", [b.op("Log", [x(b, 2, 31)])]))
+
+for op in ("Add", "Sub", "Mul", "Max", "Min", "Greater", "Equal"):
+    case(
+        f"{op.lower()}-int8-plain",
+        lambda b, r, op=op: b.op(
+            op, [x(b, 2, 31, dtype=ir.DataType.INT8), x(b, 2, 31, dtype=ir.DataType.INT8, name="y")]
+        ),
+    )

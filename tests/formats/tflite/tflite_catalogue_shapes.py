@@ -42,6 +42,12 @@ case("gather-rows", lambda b, r: b.op("Gather", [b.weight("w", f(r, 11, 5)), x(b
 case("gather-axis1", lambda b, r: b.op("Gather", [x(b, 2, 5, 7), b.const([[3, 1], [-1, 0]])], {"axis": 1}))
 case("gather-scalar", lambda b, r: b.op("Gather", [x(b, "batch", 5, 7), b.const(-2)], {"axis": 1}))
 case("gathernd-constant", lambda b, r: b.op("GatherND", [x(b, 2, 5, 7), b.const([[1, 3], [0, 2]])]))
+case("gatherelements-axis", lambda b, r: b.op(
+    "GatherElements", [x(b, 11, 5, 7), x(b, 3, 5, 2, dtype=I64, name="i")], {"axis": 0}))  # fmt: skip
+case("gatherelements-constant", lambda b, r: b.op(
+    "GatherElements", [x(b, 5, 7), b.const([[3, -1], [0, 2]])], {"axis": 1}))  # fmt: skip
+case("layernormalization-inputs", lambda b, r: b.op(
+    "LayerNormalization", [x(b, 2, 5, 7), x(b, 7, name="s"), x(b, 7, name="c")]))  # fmt: skip
 case("expand-shape", lambda b, r: b.op("Expand", [x(b, 3, 1), b.const([2, 3, 5])]))
 case("tile-repeats", lambda b, r: b.op("Tile", [x(b, "batch", 3), b.const([2, 3])]))
 case("pad-constant", lambda b, r: b.op("Pad", [x(b, "batch", 5, 7), b.const([0, 1, 2, 0, 3, 0])]))

@@ -32,7 +32,6 @@ class TFLite(Format):
         "drop_dropout",
         "inline_functions",
         "fold_constants",
-        "unroll_rnn",
         "layout",
         "fuse_batchnorm",
         "clean",

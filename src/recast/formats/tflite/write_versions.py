@@ -178,6 +178,20 @@ _ONLY_BROADCAST = frozenset(_RANKS) - {
 }  # fmt: skip
 
 
+# kernels that compute: 8- and 16-bit integers must have scales
+_COMPUTES = frozenset(
+    {
+        *("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED", "BATCH_MATMUL", "AVERAGE_POOL_2D"),
+        *("ADD", "SUB", "MUL", "DIV", "MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE", "FLOOR_DIV", "FLOOR_MOD"),
+        *("EQUAL", "NOT_EQUAL", "GREATER", "LESS_EQUAL", "LESS", "GREATER_EQUAL", "ABS", "RSQRT", "EXP", "LOG"),
+        *("RELU", "RELU6", "RELU_N1_TO_1", "RELU_0_TO_1", "TANH", "LOGISTIC", "ELU", "HARD_SWISH", "LEAKY_RELU"),
+        *("PRELU", "GELU", "SOFTMAX", "LOG_SOFTMAX", "L2_NORMALIZATION", "SUM", "MEAN", "REDUCE_PROD"),
+        *("RESIZE_BILINEAR", "DEQUANTIZE"),
+    }
+)
+_SMALL = ("INT8", "UINT8", "INT16", "UINT16")
+
+
 @cache
 def _versions(builtin: str) -> dict[str, int]:
     return {t: int(v) for t, _, v in (item.partition(":") for item in TYPES[builtin].split())}
@@ -207,6 +221,8 @@ def version(
     known = _versions(builtin)
     if type_name not in known and types:
         raise Refused(f"LiteRT's {builtin} has no kernel for {type_name}")
+    if type_name in _SMALL and builtin in _COMPUTES and quants[which] is None:
+        raise Refused(f"LiteRT's {builtin} takes {type_name} only with a scale")
     rank = max((len(s) for s in shapes), default=0)
     limit = _RANKS.get(builtin, 99)
     if rank > limit and not (builtin in _ONLY_BROADCAST and len(set(shapes)) == 1):

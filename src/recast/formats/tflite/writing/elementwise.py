@@ -54,9 +54,19 @@ def arithmetic(w: Emitter, node: ir.Node) -> None:
             _integer_division(w, node)
             return
         raise Refused("integer division of this type")
+    if node.outputs[0].dtype != ir.DataType.FLOAT:
+        _in_int32(w, node, builtin, (table, {}))
+        return
     quantised = node.op_type != "Div"
     site = w.site(node, fuse=True, fits=lambda _, __: quantised)
     w.op(builtin, site.inputs, [site.output], (table, site.options))
+
+
+def _in_int32(w: Emitter, node: ir.Node, builtin: str, options: tuple[str, dict[str, int]] | None = None) -> None:
+    """On integers; small ones are computed in 32 bits and cut, as ONNX's wrap around."""
+    out, finish = w.narrow(node.outputs[0])
+    w.op(builtin, [w.wide(v) for v in node.inputs], [out], options)
+    finish()
 
 
 def _integer_division(w: Emitter, node: ir.Node) -> None:
@@ -67,7 +77,9 @@ def _integer_division(w: Emitter, node: ir.Node) -> None:
 @writes(*_PLAIN)
 def plain(w: Emitter, node: ir.Node) -> None:
     """Two inputs, no options."""
-    w.op(_PLAIN[node.op_type], [w.take(v) for v in node.inputs], [w.put(node.outputs[0])])
+    if len({v.dtype for v in node.inputs if v is not None}) > 1:
+        raise Refused("operands of different types")
+    _in_int32(w, node, _PLAIN[node.op_type])
 
 
 @writes("Max", "Min")
@@ -107,6 +119,9 @@ def _fold(w: Emitter, node: ir.Node, builtin: str, options: tuple[str, dict[str,
     if len(node.inputs) == 1:
         w.alias(node.outputs[0], w.take(node.inputs[0]))
         return
+    if node.outputs[0].dtype != ir.DataType.FLOAT and len(node.inputs) == 2:
+        _in_int32(w, node, builtin, options)
+        return
     moves = builtin != "ADD"
     site = w.site(node, fits=lambda a, b: len(a) == 2 and (not moves or same_scale(a, b)))
     total, *others = site.inputs
@@ -119,7 +134,7 @@ def _fold(w: Emitter, node: ir.Node, builtin: str, options: tuple[str, dict[str,
 @writes(*_UNARY)
 def unary(w: Emitter, node: ir.Node) -> None:
     """One input, no options. ROUND rounds halves to even, as ONNX does."""
-    w.op(_UNARY[node.op_type], [w.take(node.inputs[0])], [w.put(node.outputs[0])])
+    _in_int32(w, node, _UNARY[node.op_type])
 
 
 @writes("Reciprocal")
@@ -142,7 +157,7 @@ def modulo(w: Emitter, node: ir.Node) -> None:
     not exact in floats and is refused."""
     if view.attr(node, "fmod", 0):
         raise Refused("Mod with fmod=1 has no exact form")
-    w.op("FLOOR_MOD", [w.take(v) for v in node.inputs], [w.put(node.outputs[0])])
+    _in_int32(w, node, "FLOOR_MOD")
 
 
 @writes("Xor")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from recast.formats.tflite.schema import number
 from recast.formats.tflite.write_versions import version
 from recast.formats.tflite.writing import Refused
 from recast.formats.tflite.writing.constants import Buffers, Quant, Weight, tensor_type, weight_of
@@ -16,6 +17,7 @@ from recast.graph import view
 from recast.graph.finding import Finding
 
 RELUS = {(0.0, 6.0): "RELU6", (-1.0, 1.0): "RELU_N1_TO_1", (0.0, None): "RELU"}
+SMALL = ("INT8", "UINT8", "INT16", "UINT16")
 INTEGERS = (ir.DataType.INT8, ir.DataType.UINT8, ir.DataType.INT16)
 
 Dims = tuple[int, ...]  # -1: not known before run time
@@ -58,9 +60,14 @@ class Site:
         self.options = {"fused_activation_function": activation_number(self.activation)}
 
 
+def type_number(name: str) -> int:
+    """The number of a TensorType."""
+    return number("TensorType", name)
+
+
 def activation_number(name: str) -> int:
     """The number of a fused activation."""
-    return ("NONE", "RELU", "RELU_N1_TO_1", "RELU6", "TANH", "SIGN_BIT").index(name)
+    return number("ActivationFunctionType", name)
 
 
 def dims_of(value: ir.Value) -> Dims:
@@ -199,6 +206,25 @@ class Emitter:
         shape = tuple(int(d) for d in tensor.shape.numpy())
         return Weight(tensor, tensor_type(tensor.dtype), shape)
 
+    def wide(self, value: ir.Value | None) -> int:
+        """A value's tensor; 8- and 16-bit integers without scale are cast to int32, which kernels compute with."""
+        index = self.take(value)
+        tensor = self.tensors[index]
+        if tensor.type not in SMALL or tensor.quant is not None:
+            return index
+        numbers = {"in_data_type": type_number(tensor.type), "out_data_type": 2}
+        return self.then("CAST", [index], None, ("CastOptions", numbers), "INT32")
+
+    def narrow(self, value: ir.Value) -> tuple[int, Callable[[], None]]:
+        """Where to compute a result that may be an 8- or 16-bit integer, and what to do afterwards."""
+        out = self.put(value)
+        tensor = self.tensors[out]
+        if tensor.type not in SMALL or tensor.quant is not None:
+            return out, lambda: None
+        wide = self.temp(out, None, "INT32")
+        numbers = {"in_data_type": 2, "out_data_type": type_number(tensor.type)}
+        return wide, lambda: self.op("CAST", [wide], [out], ("CastOptions", numbers))
+
     # -- quantisation ----------------------------------------------------------------------------
 
     def set_integer(self, value: ir.Value, index: int | Callable[[], int]) -> None:
@@ -257,8 +283,8 @@ class Emitter:
         types = [self.tensors[i].type if i >= 0 else "" for i in kept]
         shapes = [self.tensors[i].shape if i >= 0 else () for i in kept]
         quants = [self.tensors[i].quant if i >= 0 else None for i in (*kept, *outputs)]
-        number = version(builtin, types, shapes, quants, options[1] if options else {})
-        self.operators.append(Operator(builtin, number, kept, list(outputs), options))
+        least = version(builtin, types, shapes, quants, options[1] if options else {})
+        self.operators.append(Operator(builtin, least, kept, list(outputs), options))
 
     def then(
         self,

@@ -47,6 +47,33 @@ def gather_nd(w: Emitter, node: ir.Node) -> None:
     moves(w, node, lambda a, b: w.op("GATHER_ND", [a, places], [b], ("GatherNdOptions", {})))
 
 
+@writes("GatherElements")
+def gather_elements(w: Emitter, node: ir.Node) -> None:
+    """GATHER_ND at the indices' own places, but for one axis."""
+    x, indices = node.inputs
+    assert x is not None
+    assert indices is not None
+    shape = dims_of(indices)
+    size = dims_of(x)[int(view.attr(node, "axis", 0))]
+    if -1 in shape or size < 0:
+        raise Refused("GatherElements over sizes that are only known at run time")
+    axis = int(view.attr(node, "axis", 0)) % len(shape)
+    given = view.const(indices)
+    if given is not None:
+        along = w.ints(np.where(given < 0, given + size, given))
+    else:
+        raw = as_int32(w, indices)
+        negative = w.then("LESS", [raw, w.ints(0)], None, None, "BOOL")
+        counted = w.then("ADD", [raw, w.ints(size)], None, ("AddOptions", {}))
+        along = w.tensor(f"{node.name}/indices", "INT32", shape)
+        w.op("SELECT_V2", [negative, counted, raw], [along], ("SelectV2Options", {}))
+    grid = np.indices(shape, dtype=np.int32)
+    parts = [along if i == axis else w.constant(grid[i]) for i in range(len(shape))]
+    options = ("PackOptions", {"values_count": len(parts), "axis": len(shape)})
+    places = w.then("PACK", parts, (*shape, len(shape)), options)
+    moves(w, node, lambda a, b: w.op("GATHER_ND", [a, places], [b], ("GatherNdOptions", {})))
+
+
 @writes("Slice")
 def slice_(w: Emitter, node: ir.Node) -> None:
     """STRIDED_SLICE."""

@@ -30,7 +30,7 @@ def _times_root(w: Emitter, moved: int, spread: int, epsilon: float) -> int:
     return w.then("MUL", [moved, w.then("RSQRT", [safe])], None, ("MulOptions", {}))
 
 
-def _affine(w: Emitter, source: int, factors: tuple[np.ndarray | None, np.ndarray | None], out: int) -> None:
+def _affine(w: Emitter, source: int, factors: tuple[ir.Value | None, ir.Value | None], out: int) -> None:
     """``x * scale + bias`` into ``out``; either may be missing."""
     scale, bias = factors
     if scale is None and bias is None:
@@ -38,14 +38,18 @@ def _affine(w: Emitter, source: int, factors: tuple[np.ndarray | None, np.ndarra
         return
     if scale is not None:
         target = out if bias is None else w.temp(out)
-        w.op("MUL", [source, w.constant(scale)], [target], ("MulOptions", {}))
+        w.op("MUL", [source, w.take(scale)], [target], ("MulOptions", {}))
         source = target
     if bias is not None:
-        w.op("ADD", [source, w.constant(bias)], [out], ("AddOptions", {}))
+        w.op("ADD", [source, w.take(bias)], [out], ("AddOptions", {}))
+
+
+def _value(node: ir.Node, index: int) -> ir.Value | None:
+    return node.inputs[index] if len(node.inputs) > index else None
 
 
 def _given(w: Emitter, node: ir.Node, index: int) -> np.ndarray | None:
-    value = node.inputs[index] if len(node.inputs) > index else None
+    value = _value(node, index)
     array = float_constant(w, value)
     if value is not None and array is None:
         raise Refused("a scale or bias that is computed at run time")
@@ -82,7 +86,7 @@ def instance_normalization(w: Emitter, node: ir.Node) -> None:
     assert x is not None
     axes = list(range(1, len(dims_of(x)) - 1))
     done = standardised(w, w.take(x), axes, float(view.attr(node, "epsilon", 1e-5)))
-    _affine(w, done, (_given(w, node, 1), _given(w, node, 2)), w.put(node.outputs[0]))
+    _affine(w, done, (_value(node, 1), _value(node, 2)), w.put(node.outputs[0]))
 
 
 @writes("GroupNormalization", domain=IMAGE)
@@ -97,7 +101,7 @@ def group_normalization(w: Emitter, node: ir.Node) -> None:
         raise Refused("the batch and the image size are only known at run time")
     split = w.reshape(w.take(x), (n, pixels, groups, c // groups))
     done = standardised(w, split, [1, 3], float(view.attr(node, "epsilon", 1e-5)))
-    _affine(w, w.reshape(done, dims_of(x)), (_given(w, node, 1), _given(w, node, 2)), w.put(node.outputs[0]))
+    _affine(w, w.reshape(done, dims_of(x)), (_value(node, 1), _value(node, 2)), w.put(node.outputs[0]))
 
 
 def _trailing(node: ir.Node) -> list[int]:
@@ -113,7 +117,7 @@ def _trailing(node: ir.Node) -> list[int]:
 def layer_normalization(w: Emitter, node: ir.Node) -> None:
     """Over the trailing axes from ``axis`` on."""
     done = standardised(w, w.take(node.inputs[0]), _trailing(node), float(view.attr(node, "epsilon", 1e-5)))
-    _affine(w, done, (_given(w, node, 1), _given(w, node, 2)), w.put(node.outputs[0]))
+    _affine(w, done, (_value(node, 1), _value(node, 2)), w.put(node.outputs[0]))
 
 
 @writes("RMSNormalization")
@@ -123,7 +127,7 @@ def rms_normalization(w: Emitter, node: ir.Node) -> None:
     x = w.take(node.inputs[0])
     spread = mean(w, w.then("MUL", [x, x], None, ("MulOptions", {})), axes)
     done = _times_root(w, x, spread, float(view.attr(node, "epsilon", 1e-5)))
-    _affine(w, done, (_given(w, node, 1), None), w.put(node.outputs[0]))
+    _affine(w, done, (_value(node, 1), None), w.put(node.outputs[0]))
 
 
 @writes("LpNormalization")
@@ -138,7 +142,8 @@ def lp_normalization(w: Emitter, node: ir.Node) -> None:
         norm = w.then("SUM", [w.then("ABS", [x]), w.ints([axis])], shape, keep)
     else:
         norm = w.then("SQRT", [w.then("SUM", [w.then("SQUARE", [x]), w.ints([axis])], shape, keep)])
-    w.op("DIV", [x, norm], [out], ("DivOptions", {}))
+    safe = w.then("MAXIMUM", [norm, w.number(float(np.finfo(np.float32).tiny))], None, ("MaximumMinimumOptions", {}))
+    w.op("DIV", [x, safe], [out], ("DivOptions", {}))  # a norm of zero gives zeros
 
 
 @writes("LRN", domain=IMAGE)

@@ -8,6 +8,7 @@ import onnx_ir as ir
 from recast.formats.tflite.schema import number
 from recast.formats.tflite.writing import Refused, writes
 from recast.formats.tflite.writing.emitter import Emitter, Site, dims_of
+from recast.formats.tflite.writing.move import as_int32
 from recast.formats.tflite.writing.pool import same_scale
 from recast.graph import view
 
@@ -27,6 +28,21 @@ _AROUND = {
 }
 
 
+def axes_tensor(w: Emitter, node: ir.Node) -> int | None:
+    """The axes as int32, computed at run time if need be; None where nothing is reduced.
+
+    Raises:
+        Refused: it is only known at run time whether there are any.
+    """
+    value = node.inputs[1] if len(node.inputs) > 1 else None
+    if value is None or view.is_const(value):
+        known = _axes(node)
+        return None if known is None else w.ints(known)
+    if view.static_shape(value) in (None, (0,)):
+        raise Refused("a number of axes that is only known at run time")
+    return as_int32(w, value)
+
+
 def _axes(node: ir.Node) -> list[int] | None:
     """The axes, None where nothing is reduced."""
     x = node.inputs[0]
@@ -44,7 +60,7 @@ def _axes(node: ir.Node) -> list[int] | None:
 @writes(*_BUILTIN)
 def reduce(w: Emitter, node: ir.Node) -> None:
     """MEAN, SUM and the like."""
-    axes = _axes(node)
+    axes = axes_tensor(w, node)
     if axes is None:
         w.alias(node.outputs[0], w.take(node.inputs[0]))
         return
@@ -55,16 +71,16 @@ def reduce(w: Emitter, node: ir.Node) -> None:
     _reduce(w, node, builtin, axes, site)
 
 
-def _reduce(w: Emitter, node: ir.Node, builtin: str, axes: list[int], site: Site) -> None:
+def _reduce(w: Emitter, node: ir.Node, builtin: str, axes: int, site: Site) -> None:
     options = ("ReducerOptions", {"keep_dims": bool(view.attr(node, "keepdims", 1))})
-    w.op(builtin, [site.inputs[0], w.ints(axes)], [site.output], options)
+    w.op(builtin, [site.inputs[0], axes], [site.output], options)
 
 
 @writes(*_AROUND)
 def reduce_composed(w: Emitter, node: ir.Node) -> None:
     """Norms and logarithms of sums."""
     before, after = _AROUND[node.op_type]
-    axes = _axes(node)
+    axes = axes_tensor(w, node)
     if axes is None:
         raise Refused("a reduction over no axes")
     source, out = w.take(node.inputs[0]), w.put(node.outputs[0])
@@ -72,7 +88,7 @@ def reduce_composed(w: Emitter, node: ir.Node) -> None:
         source = w.then(before, [source])
     target = w.temp(out) if after else out
     options = ("ReducerOptions", {"keep_dims": bool(view.attr(node, "keepdims", 1))})
-    w.op("SUM", [source, w.ints(axes)], [target], options)
+    w.op("SUM", [source, axes], [target], options)
     if after:
         w.op(after, [target], [out])
 
