@@ -1,4 +1,4 @@
-"""Examine the checker: plant faults in graphs and count how many it catches; give it right graphs and count false alarms.
+"""Examine the checker: plant faults in graphs and count how many it catches, and its false alarms.
 
     python scripts/examine_checker.py [--rounds 2]
 
@@ -132,7 +132,8 @@ def main() -> int:
     tried, alarms = right_variants()
     caught = planted - len(missed)
     print(
-        f"{planted} faults of {len(classes)} kinds in {len(MAKERS)} graphs: {caught} caught ({100 * caught / planted:.2f} %)"
+        f"{planted} faults of {len(classes)} kinds in {len(MAKERS)} graphs: "
+        f"{caught} caught ({100 * caught / planted:.2f} %)"
     )
     print(f"{len(excluded)} excluded: float64 outputs are bit-equal on 60 inputs, so nothing was changed")
     for title, lines in (("excluded", excluded), ("missed", missed), ("false alarm", alarms)):

@@ -1,4 +1,6 @@
-"""Faults and correct rewrites for examining the checker: each edits a graph in place, or says that it does not apply."""
+"""Faults for examining the checker: each edits a graph in place, or says that it does not apply."""
+
+# ruff: noqa: E501 (tables)
 
 from __future__ import annotations
 
@@ -152,13 +154,14 @@ def _weight_fault(
     name: str, op: tuple[str, ...], index: int, change: Callable[[np.ndarray, np.random.Generator], np.ndarray | None]
 ) -> None:
     def apply(model: ir.Model, rng: np.random.Generator) -> str | None:
-        node = pick(model, rng, *op, when=weighted(index))
-        if node is None:
-            return None
-        old = const(node.inputs[index])
-        assert old is not None
-        new = change(old.copy(), rng)
-        return None if new is None or new.shape != old.shape else set_const(model, node, index, new)
+        nodes = [n for n in model.graph if n.op_type in op and weighted(index)(n)]
+        for place in rng.permutation(len(nodes)):
+            old = const(nodes[place].inputs[index])
+            assert old is not None
+            new = change(old.copy(), rng)
+            if new is not None and new.shape == old.shape:
+                return set_const(model, nodes[place], index, new)
+        return None
 
     FAULTS[name] = apply
 

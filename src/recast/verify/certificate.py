@@ -40,7 +40,7 @@ def certificate(
     from recast import __version__
 
     inputs, outputs = files
-    return plain(
+    data: dict[str, Any] = plain(
         {
             "schema": SCHEMA,
             "tool": {"name": "recast", "version": __version__},
@@ -64,6 +64,7 @@ def certificate(
             "findings": [dict(f) for f in findings],
         }
     )
+    return data
 
 
 def certificate_text(data: Mapping[str, Any]) -> str:

@@ -76,7 +76,7 @@ def finite_apart(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     """Boolean mask of the elements whose NaN, +inf or -inf state differs."""
     apart: np.ndarray = np.isnan(source) != np.isnan(target)
     infinite = np.isinf(source) | np.isinf(target)
-    return apart | (infinite & (source != target) & ~(np.isnan(source) & np.isnan(target)))
+    return np.asarray(apart | (infinite & (source != target) & ~(np.isnan(source) & np.isnan(target))))
 
 
 def as_float(array: np.ndarray) -> np.ndarray:

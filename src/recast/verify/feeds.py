@@ -52,7 +52,7 @@ def index_code(shape: tuple[int, ...]) -> np.ndarray:
         weight = math.sqrt(axis + 2.0)
         total = total + np.sin(weight * 2.5 * line * (1 + line)) / (axis + 1.0)
         product = product * (0.5 + line)
-    return total / max(1, len(shape)) ** 0.5 + 0.05 * product
+    return np.asarray(total / max(1, len(shape)) ** 0.5 + 0.05 * product)
 
 
 def _impulses(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
@@ -127,7 +127,8 @@ def _numpy_dtype(name: str) -> np.dtype:
     if name == "bfloat16" or name.startswith(("float8", "int4", "uint4")):
         import ml_dtypes
 
-        return np.dtype(getattr(ml_dtypes, name))
+        narrow: np.dtype = np.dtype(getattr(ml_dtypes, name))
+        return narrow
     return np.dtype(name)
 
 
@@ -209,7 +210,7 @@ def _samples(plan: FeedPlan, sizes: Mapping[str, int]) -> list[Feed]:
     """Up to 8 real samples as runs of the plain size; every input must be given."""
     if not plan.data or any(s.name not in plan.data for s in plan.inputs):
         return []
-    feeds = []
+    feeds: list[Feed] = []
     for sample in range(8):
         arrays = {}
         for spec in plan.inputs:

@@ -1,6 +1,6 @@
 """The float64 run of a graph: the tie-breaker when two runtimes differ by more than a few roundings.
 
-Operators come from ``kernels``; the rest from ONNX's own reference implementation, for those operators where it is sound in float64
+Operators come from ``kernels``; the rest from ONNX's own reference implementation, where it is sound in float64
 (``tests/verify/test_oracle.py`` runs ONNX's node tests through it). What neither knows makes the oracle unavailable.
 """
 
@@ -19,9 +19,16 @@ from recast.verify.kernels import Call, Kernel, kernels
 from recast.verify.tolerances import ROUGH_UNITS
 
 # Operators of ONNX's reference implementation that the node tests passed in float64.
-REFERENCE = frozenset(
-    ["Acos", "Acosh", "And", "ArgMax", "ArgMin", "Asin", "Asinh", "Atan", "Atanh", "Attention", "BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor", "CenterCropPad", "Compress", "ConstantOfShape", "Cosh", "CumProd", "CumSum", "DepthToSpace", "Det", "Einsum", "Expand", "Gather", "GatherElements", "GatherND", "Hardmax", "IsInf", "IsNaN", "LpNormalization", "LpPool", "Mean", "Mod", "NonMaxSuppression", "NonZero", "OneHot", "Pad", "Range", "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum", "ReduceSumSquare", "ReverseSequence", "RotaryEmbedding", "ScatterElements", "ScatterND", "Shape", "Shrink", "Sinh", "Size", "Slice", "SpaceToDepth", "Split", "Squeeze", "Tan", "Tile", "TopK", "Trilu", "Unsqueeze", "Where"]
-)
+REFERENCE = frozenset((
+    "Acos", "Acosh", "And", "ArgMax", "ArgMin", "Asin", "Asinh", "Atan", "Atanh", "Attention", "BitShift",
+    "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor", "CenterCropPad", "Compress", "ConstantOfShape",
+    "Cosh", "CumProd", "CumSum", "DepthToSpace", "Det", "Einsum", "Expand", "Gather", "GatherElements",
+    "GatherND", "Hardmax", "IsInf", "IsNaN", "LpNormalization", "LpPool", "Mean", "Mod", "NonMaxSuppression",
+    "NonZero", "OneHot", "Pad", "Range", "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp",
+    "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum", "ReduceSumSquare", "ReverseSequence",
+    "RotaryEmbedding", "ScatterElements", "ScatterND", "Shape", "Shrink", "Sinh", "Size", "Slice",
+    "SpaceToDepth", "Split", "Squeeze", "Tan", "Tile", "TopK", "Trilu", "Unsqueeze", "Where",
+))  # fmt: skip
 _UNIT = {ir.DataType.FLOAT: 2.0**-24, ir.DataType.FLOAT16: 2.0**-11, ir.DataType.BFLOAT16: 2.0**-8}
 _APPROXIMATED = frozenset(("Sigmoid", "Erf", "Gelu", "Swish", "Softplus", "Mish"))
 _HALF = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)

@@ -23,8 +23,8 @@ class Note:
 class Wrong:
     """Why the verdict is *failed*.
 
-    ``kind``: ``values`` (the target computes something else), ``graph`` (the graph is not what the source's runtime computes: a
-    reader's fault), ``target`` or ``source`` (a runtime refused or died), ``signature``, ``feeds``.
+    ``kind``: ``values`` (the target computes something else), ``graph`` (the graph is not what the source's
+    runtime computes: a reader's fault), ``target`` or ``source`` (a runtime refused or died), ``signature``, ``feeds``.
     """
 
     kind: str

@@ -1,8 +1,8 @@
 """The one table of tolerances: by element type, each with its reason and the canary fault that must fail it.
 
-Float rule. Let ``u`` be the rounding unit of the type and ``L`` the *local scale* of an element (``compare.local_max``).
+Float rule. ``u`` is the rounding unit of the type, ``L`` the *local scale* of an element (``compare.local_max``).
 1. tight: every ``|target - source| <= tight * u * L`` is accepted at once.
-2. Otherwise the graph is run in float64 (``exact``) and once more in its own precision (``noise = |native - exact|``):
+2. Otherwise the graph is run in float64 (``exact``) and as correct low-precision runtimes would run it (``noise``):
    source and target must both stay within ``factor * max(local(noise), floor * u * L)`` of the float64 values,
    the target also within ``factor`` times the source's own error.
 3. Where no float64 run is possible: ``|target - source| <= blind * u * L``, and the report says so.
@@ -80,8 +80,8 @@ TABLE: dict[str, Tolerance] = {
             "float16",
             2.0**-11,
             4,
+            1,
             4,
-            8,
             64,
             "runtimes compute in float32 and round some or all intermediate values to 11 bits",
             "bias-missing",
@@ -90,8 +90,8 @@ TABLE: dict[str, Tolerance] = {
             "bfloat16",
             2.0**-8,
             4,
+            1,
             4,
-            8,
             32,
             "as float16, with 8 bits",
             "bias-missing",
@@ -103,7 +103,7 @@ TABLE: dict[str, Tolerance] = {
             0.0,
             2,
             2,
-            "a value that lies between two steps may be rounded either way, and such flips spread through later layers; "
+            "a value between two steps may be rounded either way, and such flips spread through later layers; "
             "how far they spread is measured by jittering the roundings of the float64 run",
             "zero-point-off-by-one",
         ),

@@ -51,7 +51,7 @@ def instance_normalization(call: Call) -> Result:
     """Per sample and channel over the spatial axes."""
     x = call[0]
     y = _standardise(x, tuple(range(2, x.ndim)), float(call.attr("epsilon", 1e-5)))
-    return y * _per_channel(call[1], x.ndim) + _per_channel(call[2], x.ndim)
+    return np.asarray(y * _per_channel(call[1], x.ndim) + _per_channel(call[2], x.ndim))
 
 
 @kernel("GroupNormalization")
@@ -60,7 +60,7 @@ def group_normalization(call: Call) -> Result:
     x = call[0]
     grouped = x.reshape(x.shape[0], int(call.attr("num_groups")), -1)
     y = _standardise(grouped, (2,), float(call.attr("epsilon", 1e-5))).reshape(x.shape)
-    return y * _per_channel(call[1], x.ndim) + _per_channel(call[2], x.ndim)
+    return np.asarray(y * _per_channel(call[1], x.ndim) + _per_channel(call[2], x.ndim))
 
 
 @kernel("LRN")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -10,14 +12,20 @@ import onnx_ir as ir
 from recast.verify.kernels import Call, Result, kernel
 from recast.verify.tolerances import JITTER_STEPS
 
-_ERF = np.frompyfunc(math.erf, 1, 1)
-_UNARY = {
+_PYTHON_ERF = np.frompyfunc(math.erf, 1, 1)
+
+
+def _erf(x: np.ndarray) -> np.ndarray:
+    return np.asarray(_PYTHON_ERF(x)).astype(x.dtype)
+
+
+_UNARY: dict[str, Callable[[np.ndarray], Any]] = {
     "Abs": np.abs, "Neg": np.negative, "Exp": np.exp, "Log": np.log, "Sqrt": np.sqrt, "Tanh": np.tanh, "Sin": np.sin,
     "Cos": np.cos, "Floor": np.floor, "Ceil": np.ceil, "Round": np.rint, "Sign": np.sign, "Not": np.logical_not,
     "Reciprocal": lambda x: 1 / x, "Relu": lambda x: np.maximum(x, 0), "Identity": lambda x: x,
     "Sigmoid": lambda x: 0.5 * (1 + np.tanh(0.5 * x)), "Softsign": lambda x: x / (1 + np.abs(x)),
     "Softplus": lambda x: np.logaddexp(x, np.zeros((), x.dtype)), "HardSwish": lambda x: x * np.clip(x / 6 + 0.5, 0, 1),
-    "Mish": lambda x: x * np.tanh(np.logaddexp(x, np.zeros((), x.dtype))), "Erf": lambda x: _ERF(x).astype(x.dtype),
+    "Mish": lambda x: x * np.tanh(np.logaddexp(x, np.zeros((), x.dtype))), "Erf": _erf,
 }  # fmt: skip
 _BINARY = {
     "Add": np.add, "Sub": np.subtract, "Mul": np.multiply, "Equal": np.equal, "Greater": np.greater, "Less": np.less,
@@ -84,7 +92,7 @@ def activation(call: Call) -> Result:
     if name == "Gelu":
         if call.attr("approximate", "none") == "tanh":
             return np.asarray(0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x))))
-        return np.asarray(0.5 * x * (1 + _ERF(x / math.sqrt(2)).astype(x.dtype)))
+        return np.asarray(0.5 * x * (1 + _erf(x / math.sqrt(2))))
     negative = np.minimum(x, 0)
     if name == "Celu":
         return np.asarray(np.maximum(x, 0) + alpha * np.expm1(negative / alpha))
@@ -117,7 +125,7 @@ def gemm(call: Call) -> Result:
     b = call[1].T if call.attr("transB", 0) else call[1]
     alpha, beta, c = float(call.attr("alpha", 1.0)), float(call.attr("beta", 1.0)), call.get(2)
     y = a @ b if alpha == 1.0 else alpha * (a @ b)
-    return y if c is None else y + (c if beta == 1.0 else beta * c)
+    return np.asarray(y if c is None else y + (c if beta == 1.0 else beta * c))
 
 
 @kernel("Dropout")
@@ -196,7 +204,7 @@ def quantize_linear(call: Call) -> Result:
         steps = steps + call.jitter.uniform(-JITTER_STEPS, JITTER_STEPS, steps.shape)
     shift = 0 if zero is None else _aligned(zero, call, x).astype(np.float64)
     low, high = _NARROW[output] if output in _NARROW else (np.iinfo(dtype).min, np.iinfo(dtype).max)
-    return np.clip(np.rint(steps) + shift, low, high).astype(dtype)
+    return np.asarray(np.clip(np.rint(steps) + shift, low, high).astype(dtype))
 
 
 @kernel("DequantizeLinear")
@@ -206,7 +214,7 @@ def dequantize_linear(call: Call) -> Result:
     wide = x.astype(np.float64)
     if zero is not None:
         wide = wide - _aligned(zero, call, x).astype(np.float64)
-    return (wide * _aligned(scale, call, x)).astype(scale.dtype)
+    return np.asarray((wide * _aligned(scale, call, x)).astype(scale.dtype))
 
 
 @kernel("If")

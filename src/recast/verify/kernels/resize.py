@@ -9,13 +9,13 @@ from recast.verify.kernels import Call, Result, kernel
 
 def _positions(mode: str, out: int, size: int, scale: float) -> np.ndarray:
     """Where each output index lies in the input (``coordinate_transformation_mode``)."""
-    at = np.arange(out, dtype=np.float64)
+    at: np.ndarray = np.arange(out, dtype=np.float64)
     if mode == "half_pixel" or (mode == "pytorch_half_pixel" and out > 1):
-        return (at + 0.5) / scale - 0.5
+        return np.asarray((at + 0.5) / scale - 0.5)
     if mode == "pytorch_half_pixel":
         return np.zeros(out)
     if mode == "asymmetric":
-        return at / scale
+        return np.asarray(at / scale)
     if mode == "align_corners":
         return at * (size - 1) / (scale * size - 1) if out > 1 else np.zeros(out)
     if mode == "half_pixel_symmetric":
@@ -26,10 +26,10 @@ def _positions(mode: str, out: int, size: int, scale: float) -> np.ndarray:
 def _nearest(at: np.ndarray, rule: str) -> np.ndarray:
     at = np.round(at, 9)
     if rule == "floor":
-        return np.floor(at)
+        return np.asarray(np.floor(at))
     if rule == "ceil":
-        return np.ceil(at)
-    return np.ceil(at - 0.5) if rule == "round_prefer_floor" else np.floor(at + 0.5)
+        return np.asarray(np.ceil(at))
+    return np.asarray(np.ceil(at - 0.5) if rule == "round_prefer_floor" else np.floor(at + 0.5))
 
 
 def _taps(at: np.ndarray, mode: str, a: float) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -60,6 +61,12 @@ def _geometry(call: Call, rank: int) -> tuple[list[int], list[int]]:
     return list(call.attr("strides", [1] * rank)), list(call.attr("dilations", [1] * rank))
 
 
+def _at(weights: np.ndarray, position: tuple[int, ...]) -> np.ndarray:
+    """The weights of one kernel position (the last axes)."""
+    index: Any = (..., *position)
+    return np.asarray(weights[index])
+
+
 @kernel("Conv")
 def conv(call: Call) -> Result:
     """x (N, C, *s), w (M, C/group, *k), bias (M)."""
@@ -74,7 +81,7 @@ def conv(call: Call) -> Result:
     weights = w.reshape(group, m // group, w.shape[1], *k)
     total = np.zeros((n, group, m // group, points), dtype=x.dtype)
     for at, view in _windows(padded, k, out, strides, dilations):
-        part = weights[(slice(None), slice(None), slice(None), *at)]
+        part = _at(weights, at)
         columns = view.reshape(n, group, w.shape[1], points)
         total += columns * part if w.shape[1] == 1 else np.matmul(part, columns)
     result = total.reshape(n, m, *out)
@@ -96,7 +103,7 @@ def conv_transpose(call: Call) -> Result:
     columns = x.reshape(n, group, x.shape[1] // group, -1)
     weights = w.reshape(group, x.shape[1] // group, w.shape[1], *k)
     for at, view in _windows(buffer, k, sizes, strides, dilations):
-        part = weights[(slice(None), slice(None), slice(None), *at)]
+        part = _at(weights, at)
         view += np.matmul(part.transpose(0, 2, 1), columns).reshape(n, m, *sizes)
     cut = tuple(slice(begins[i], begins[i] + out[i]) for i in range(rank))
     result = buffer[(slice(None), slice(None), *cut)]
