@@ -88,7 +88,36 @@ def matmul(ctx: Context, node: ir.Node) -> None:
     if len(x.shape) < 2:
         raise Unfit("its input is a vector; Keras's Dense needs at least two axes")
     last, bias = ctx.added_row(node, kernel.shape[1])
+    if bias is None and _split_bias(ctx, node, x, kernel):
+        return
     _dense(ctx, node, last, x, (kernel, False, 1.0, bias, 1.0))
+
+
+def _split_bias(ctx: Context, node: ir.Node, x: Tensor, kernel: Const) -> bool:
+    """Attention heads: product, split of the last axis, bias per head. The bias goes into the Dense instead."""
+    split = ctx.follower(node.outputs[0], "Reshape")
+    add = None if split is None else ctx.follower(split.outputs[0], "Add")
+    if split is None or add is None:
+        return False
+    lead, target = keras_shape(node.outputs[0])[:-1], keras_shape(split.outputs[0])
+    others = [v for v in add.inputs if v is not split.outputs[0]]
+    bias = ctx.const(others[0]) if len(others) == 1 else None
+    tail = target[len(lead) :]
+    if bias is None or not bias.is_float or bias.shape != tail or target[: len(lead)] != lead:
+        return False
+    if sum(n is None for n in target) > 2 or keras_shape(add.outputs[0]) != target or bias.size != kernel.shape[1]:
+        return False
+    ctx.claim(split)
+    ctx.claim(add)
+    weights = [
+        Weight("kernel", lambda: np.ascontiguousarray(kernel.load())),
+        Weight("bias", lambda: bias.load().reshape(-1)),
+    ]
+    config = {"units": kernel.shape[1], "use_bias": True}
+    y = ctx.layer(node, "Dense", config, [x], weights=weights, key=(kernel.key, bias.key))
+    inner = {"target_shape": [-1 if n is None else n for n in target[1:]]}
+    ctx.bind(add.outputs[0], ctx.layer(split, "Reshape", inner, [y], shape=target))
+    return True
 
 
 @writes("Einsum")

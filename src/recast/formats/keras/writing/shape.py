@@ -7,7 +7,8 @@ import onnx_ir as ir
 from recast.formats.keras.writing import CHANNELS_LAST, Unfit, writes
 from recast.formats.keras.writing._context import Context, keras_dtype, keras_shape
 from recast.formats.keras.writing._network import Shape, Tensor, slice_literal
-from recast.graph import view
+from recast.formats.keras.writing._space import crop
+from recast.graph import ORIGIN, view
 
 
 def _keeps_batch(node: ir.Node) -> bool:
@@ -144,9 +145,36 @@ def slice_(ctx: Context, node: ir.Node) -> None:
             keys[axis] = slice_literal(start or None, None if end >= 2**31 - 1 else end, step)
     if flipped:
         x = ctx.op(node, "numpy.Flip", [x], {"axis": flipped}, shape=x.shape, dtype=x.dtype, suffix="flip")
-    while len(keys) > 1 and keys[-1] == slice_literal(None, None, None):
+    if not flipped and _cropped(ctx, node, x):
+        return
+    whole = slice_literal(None, None, None)
+    full = [k == whole or (x.shape[i] is not None and k == slice_literal(0, x.shape[i], 1)) for i, k in enumerate(keys)]
+    if all(full):
+        ctx.bind(node.outputs[0], x)
+        return
+    while full.pop():
         keys.pop()
     ctx.bind(node.outputs[0], ctx.op(node, "numpy.GetItem", [x, keys], dtype=x.dtype))
+
+
+def _cropped(ctx: Context, node: ir.Node, x: Tensor) -> bool:
+    """Cutting off the ends of spatial axes is a Cropping layer where a source of that kind says so."""
+    rank = len(x.shape)
+    if rank not in (3, 4, 5) or not node.metadata_props.get(ORIGIN, "").startswith("Cropping"):
+        return False
+    starts, ends, axes = (ctx.ints(node.inputs[i], "bounds") for i in (1, 2, 3))
+    steps = ctx.ints(node.inputs[4], "steps") if len(node.inputs) > 4 and node.inputs[4] is not None else [1]
+    cuts = [(0, 0)] * rank
+    for axis, start, end in zip(axes, starts, ends, strict=True):
+        size = x.shape[axis % rank]
+        if size is None:
+            return False
+        low, high, _ = slice(start, end).indices(size)
+        cuts[axis % rank] = (low, size - high)
+    if any(s != 1 for s in steps) or cuts[0] != (0, 0) or cuts[-1] != (0, 0) or not any(map(any, cuts)):
+        return False
+    ctx.bind(node.outputs[0], crop(ctx, node, x, cuts[1:-1], suffix=""))
+    return True
 
 
 @writes("Cast")
