@@ -105,6 +105,30 @@ def _branch(b: Builder, rng: np.random.Generator) -> None:
     b.output(y, "y")
 
 
+def _negative_base(b: Builder, rng: np.random.Generator) -> None:
+    exponent = b.op("Round", [b.input("x", _F, ("batch", 7))])
+    b.output(b.op("Pow", [b.const(-1.5), exponent]), "y")
+
+
+def _mixed_container(b: Builder, rng: np.random.Generator) -> None:
+    """Children 0 and 1 look like a list until a child with a name comes."""
+    y = b.input("x", _F, ("batch", 3))
+    for path in ("block.0", "block.1", "block.last"):
+        with b.layer(path, "Linear"):
+            y = b.op("Gemm", [y, b.weight(f"{path}.weight", floats(rng, 3, 3))])
+    b.output(y, "y")
+
+
+def _where(b: Builder, rng: np.random.Generator) -> None:
+    mask = b.input("m", ir.DataType.BOOL, ("batch", 1))
+    b.output(b.op("Where", [mask, b.input("x", _F, ("batch", 7)), b.const(-1.5)]), "y")
+
+
+def _embedding(b: Builder, rng: np.random.Generator) -> None:
+    table = b.weight("emb/table", floats(rng, 7, 5))
+    b.output(b.op("Gather", [table, b.input("ids", _I, ("batch", 3))], {"axis": 0}), "y")
+
+
 IMAGE = ("batch", 4, 13, 11)
 CASES: dict[str, Build] = {
     "conv-plain": _conv_shapes(),
@@ -158,9 +182,9 @@ CASES: dict[str, Build] = {
     "div-integers": _pair("Div", ("batch", 7), ("batch", 7), ir.DataType.INT32),
     "mod-negative": _single("Mod", ("batch", 7), {}, np.array(-3), dtype=_I),
     "pow-integers": _pair("Pow", ("batch", 7), (7,), _I),
+    "pow-negative_base": _negative_base,
     "add-literal": _single("Add", ("batch", 7), {}, 0.1),
-    "where-broadcast": lambda b, rng: [b.output(b.op("Where", [
-        b.input("m", ir.DataType.BOOL, ("batch", 1)), b.input("x", _F, ("batch", 7)), b.const(-1.5)]), "y")][0] and None,
+    "where-broadcast": _where,
     "reducemean-axes": _single("ReduceMean", ("batch", 3, 7), {"keepdims": 0}, [1]),
     "reducel2-all": _single("ReduceL2", ("batch", 3, 7), {}),
     "reduceprod-axes": _single("ReduceProd", ("batch", 3, 5), {}, [0, 2]),
@@ -178,8 +202,7 @@ CASES: dict[str, Build] = {
     "depthtospace-crd": _single("DepthToSpace", ("batch", 8, 3, 5), {"blocksize": 2, "mode": "CRD"}),
     "spacetodepth-plain": _single("SpaceToDepth", ("batch", 3, 4, 6), {"blocksize": 2}),
     "gather-indices": _single("Gather", ("batch", 7, 5), {"axis": 1}, np.array([[0, -1], [3, 2]])),
-    "embedding-plain": lambda b, rng: b.output(b.op("Gather", [
-        b.weight("emb/table", floats(rng, 7, 5)), b.input("ids", _I, ("batch", 3))], {"axis": 0}), "y") and None,
+    "embedding-plain": _embedding,
     "onehot-plain": _single("OneHot", ("batch", 3), {}, np.array(5), np.array([0.5, 2.0], "f4"), dtype=_I),
     "gathernd-plain": _single("GatherND", ("batch", 5, 7), {"batch_dims": 0}, np.array([[0, 2], [0, -1]])),
     "resize-nearest": _single("Resize", IMAGE, {"mode": "nearest", "coordinate_transformation_mode": "asymmetric",
@@ -196,5 +219,6 @@ CASES: dict[str, Build] = {
     "rnn-relu": _recurrent("RNN", 1, activations=["Relu"]),
     "quantizelinear-per_axis": _quantised,
     "shape-reshape": _shapes,
+    "gemm-mixed_container": _mixed_container,
     "if-branches": _branch,
 }  # fmt: skip

@@ -127,8 +127,8 @@ class Session:
         if name == "bfloat16" or name.startswith("float8"):
             bits = array.view(np.int16 if name == "bfloat16" else np.uint8)
             return self.torch.from_numpy(bits.copy()).view(getattr(self.torch, name))
-        if name in ("int4", "uint4"):
-            array = array.astype("int8" if name == "int4" else "uint8")
+        if name in ("int4", "uint4", "int2", "uint2"):
+            array = array.astype("int8" if name.startswith("int") else "uint8")
         return self.torch.from_numpy(np.array(array, order="C"))
 
     def _array(self, tensor: Any) -> np.ndarray:

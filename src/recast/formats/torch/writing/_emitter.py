@@ -301,7 +301,7 @@ class Emitter:
         """Add a submodule with weights (by parameter name); nodes that share everything share the module.
 
         Returns:
-            the expression that reaches it, e.g. ``self.layer1[0].conv1``.
+            a mark that becomes the expression that reaches it, e.g. ``self.layer1[0].conv1``.
         """
         key = (code, *((role, w.value, w.shape) for role, w in weights.items()), None if weights else node)
         if key not in self._modules:

@@ -78,7 +78,7 @@ def _module_text(name: str, graph: ir.Graph, emitter: Emitter, results: list[str
     )
     arguments = ", ".join(f"{n}: {_annotation(v)}" for n, v in zip(emitter.arguments, graph.inputs, strict=True))
     init = textwrap.indent("\n".join(["super().__init__()", *emitter.tree.lines()]), " " * 8)
-    forward = "\n".join([*emitter.lines, f"        return {outputs or 'None'}"])
+    forward = emitter.tree.resolve("\n".join([*emitter.lines, f"        return {outputs or 'None'}"]))
     head = f"    def forward(self{', ' if arguments else ''}{arguments}) -> {returns}:"
     if len(head) > 118:
         head = (

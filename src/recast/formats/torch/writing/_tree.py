@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 from recast.formats.torch.writing._names import identifier
@@ -28,6 +29,7 @@ class Tree:
     def __init__(self) -> None:
         self.root = Group()
         self._tensor_lines: list[tuple[list[str], str]] = []
+        self._marked: list[list[str]] = []
 
     def place(self, parts: list[str]) -> list[str]:
         """A free path for a module, as near to ``parts`` as the paths already there allow."""
@@ -74,7 +76,15 @@ class Tree:
         return group
 
     def access(self, path: list[str]) -> str:
-        """``self.layer1[0].conv1``."""
+        """A mark that ``resolve`` turns into ``self.layer1[0].conv1`` once it is known what is a list."""
+        self._marked.append(path)
+        return f"\ue000{len(self._marked) - 1}\ue001"
+
+    def resolve(self, text: str) -> str:
+        """Replace all marks. Call it when the tree is complete."""
+        return re.sub("\ue000([0-9]+)\ue001", lambda m: self._reach(self._marked[int(m.group(1))]), text)
+
+    def _reach(self, path: list[str]) -> str:
         text, group = "self", self.root
         for name in path:
             if not name.isdigit():
@@ -93,7 +103,7 @@ class Tree:
             result.append(f"self.{name} = {code[0]}")
             result.extend(code[1:])
         for path, line in self._tensor_lines:
-            owner = self.access(path[:-1])
+            owner = self._reach(path[:-1])
             result.append(line.replace("{owner}", owner).replace("{name}", path[-1]))
         return result
 

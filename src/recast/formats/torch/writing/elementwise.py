@@ -95,7 +95,7 @@ def pow_(e: Emitter, node: ir.Node) -> str:
         base = e.x(node) if input_type(node) in FLOATS else f"{e.x(node)}.to(torch.float64)"
         wide = f"torch.pow({base}, {e.x(node, 1)})" if mixed else f"torch.pow({_tensor_first(e, node, a)}, {b})"
         return f"{wide}.to({e.dtype(node.outputs[0])})"
-    return f"{a} ** {b}"
+    return f"({a}) ** {b}" if a.startswith("-") else f"{a} ** {b}"
 
 
 @writes("BitShift")
@@ -216,6 +216,9 @@ def cast(e: Emitter, node: ir.Node) -> str | Ints:
         limit = 448.0 if target == "float8_e4m3fn" else 57344.0
         x = e.x(node)
         return f"torch.where(torch.isnan({x}), {x}, {x}.clamp(-{limit}, {limit})).to(torch.{target})"
+    if target == "float8_e4m3fn" and value.dtype in FLOATS:
+        x = e.x(node)  # beyond the largest number (ties go to it) there is only NaN
+        return f"torch.where({x}.abs() > 464.0, math.nan, {x}).to(torch.float8_e4m3fn)"
     if value.dtype in FLOATS and out in (ir.DataType.UINT8, ir.DataType.INT8, ir.DataType.INT16, *WIDE_UNSIGNED):
         return f"{e.x(node)}.to(torch.int64).to(torch.{target})"
     return f"{e.x(node)}.to(torch.{target})"

@@ -10,7 +10,6 @@ from recast.formats.torch.writing._ints import Ints
 from recast.formats.torch.writing._types import FLOATS
 from recast.formats.torch.writing.convolution import dtype_option, plain
 from recast.formats.torch.writing.elementwise import input_type
-from recast.formats.torch.writing.reshape import rank_of
 from recast.graph import view
 
 
@@ -28,10 +27,10 @@ def gather(e: Emitter, node: ir.Node) -> str | Ints:
         code = f"nn.Embedding({shape[0]}, {shape[1]}{dtype_option(e, node)})"
         module = e.module(node, code, {"weight": Weight(table, shape)})
         return f"{module}({e.helper('wrap_index')}({e.x(node, 1)}, {shape[0]}))"
-    x, rank = e.x(node), rank_of(node)
+    x = e.x(node)
     if indices is not None and indices.scalar and indices.constant is not None:
         return f"{x}.select({axis}, {indices.items[0]})"
-    return f"{e.helper('gather')}({x}, {e.x(node, 1)}, {axis % rank if rank else 0})"
+    return f"{e.helper('gather')}({x}, {e.x(node, 1)}, {axis})"
 
 
 @writes("GatherElements")

@@ -136,10 +136,12 @@ def mean_variance_normalization(e: Emitter, node: ir.Node) -> str:
 def dropout(e: Emitter, node: ir.Node) -> str:
     ratio, training = e.const(node, 1), e.const(node, 2)
     rate = 0.5 if ratio is None else float(ratio.reshape(-1)[0])
-    if e.value(node, 1) is not None and ratio is None:
-        raise Refuse("its rate is known only at run time")
     if e.value(node, 2) is not None and training is None:
         raise Refuse("whether it trains is known only at run time")
+    if e.value(node, 1) is not None and ratio is None and training is None:
+        rate = 0.0  # known only at run time, but without effect at inference
+    elif e.value(node, 1) is not None and ratio is None:
+        raise Refuse("its rate is known only at run time")
     if training is not None and bool(training.reshape(-1)[0]) and rate != 0.0:
         raise Refuse("it is random also at inference (training_mode)")
     if len(node.outputs) > 1 and node.outputs[1].name:

@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from recast.formats.torch.writing import Refuse, writes
-from recast.formats.torch.writing._emitter import Emitter, Weight
+from recast.formats.torch.writing._emitter import Emitter, Weight, layer_parts
 from recast.formats.torch.writing._literals import number
 from recast.formats.torch.writing._types import FLOATS
 from recast.formats.torch.writing.convolution import dtype_option, plain
@@ -78,7 +78,7 @@ def recurrent(e: Emitter, node: ir.Node) -> None:
     reverse = view.attr(node, "direction", "forward") == "reverse"
     time_axis = 1 if batch_first else 0
     fed = f"{x}.flip({time_axis})" if reverse else x
-    out = e.temporary(f"{module.rpartition('.')[2].strip(']').strip('0123456789[') or 'rnn'}_out")
+    out = e.temporary(f"{layer_parts(node)[-1].lower()}_out")
     h, c = e.temporary("h_n"), e.temporary("c_n")
     state = f"({h}, {c})" if kind == "LSTM" else h
     e.emit(f"{out}, {state} = {module}({fed}{_state(e, node, directions)})")

@@ -20,36 +20,64 @@ _REDUCTIONS = {
 
 
 @writes(*_REDUCTIONS)
-def reduce(e: Emitter, node: ir.Node) -> str | None:
+def reduce(e: Emitter, node: ir.Node) -> str:
     x = e.x(node)
     axes = e.ints(node, 1)
-    given = e.value(node, 1) is not None
-    empty = not given or (axes is not None and not axes.items)
-    if empty and view.attr(node, "noop_with_empty_axes", 0):
-        return _no_axes(e, node, x)
-    if given and axes is None:
+    runtime = e.value(node, 1) is not None and axes is None
+    empty = axes is None or not axes.items
+    noop = bool(view.attr(node, "noop_with_empty_axes", 0))
+    if noop and empty and not runtime:
+        return _no_axes(node, x)
+    if runtime:
         listed = f"({e.x(node, 1)}.tolist() or list(range({x}.dim())))"
+    elif axes is None or empty:
+        listed = str(list(range(rank_of(node))))
     else:
-        listed = str(list(range(rank_of(node)))) if empty or axes is None else f"[{axes.args()}]"
-    if listed.startswith("[") and "," not in listed and listed != "[]":
-        listed = listed[1:-1]
-    keep = ", keepdim=True" if view.attr(node, "keepdims", 1) else ""
-    kind = input_type(node)
-    code = x if rank_of(node) or node.op_type not in ("ReduceMax", "ReduceMin") else f"{x}.clone()"
+        listed = axes.args() if len(axes.items) == 1 else f"[{axes.args()}]"
+    code = _reduced(e, node, f"{listed}{', keepdim=True' if view.attr(node, 'keepdims', 1) else ''}")
+    return f"{code} if {e.x(node, 1)}.numel() else {_no_axes(node, x)}" if runtime and noop else code
+
+
+def _reduced(e: Emitter, node: ir.Node, arguments: str) -> str:
+    x, kind, pattern = e.x(node), input_type(node), _REDUCTIONS[node.op_type]
+    extreme = node.op_type in ("ReduceMax", "ReduceMin")
+    if extreme and 0 in (view.static_shape(_input(node)) or ()):
+        return _empty_extreme(e, node)
     if kind in FLOATS:
-        return _REDUCTIONS[node.op_type].format(x=code, a=f"{listed}{keep}")
+        return pattern.format(x=x, a=arguments)
     back = f".to({e.dtype(node.outputs[0])})"
-    if node.op_type in ("ReduceMax", "ReduceMin"):
-        if kind in WIDE_UNSIGNED or kind == ir.DataType.BOOL:
-            code = f"{code}.to(torch.int64)"
-        return _REDUCTIONS[node.op_type].format(x=code, a=f"{listed}{keep}") + back
-    wide = "float64" if node.op_type in ("ReduceL2", "ReduceLogSum", "ReduceLogSumExp") else "int64"
+    if extreme:
+        wide = f"{x}.to(torch.int64)" if kind in WIDE_UNSIGNED or kind == ir.DataType.BOOL else x
+        return pattern.format(x=wide, a=arguments) + back
     if node.op_type == "ReduceMean":
-        return f"{x}.to(torch.float64).mean({listed}{keep}).trunc(){back}"
-    return _REDUCTIONS[node.op_type].format(x=f"{x}.to(torch.{wide})", a=f"{listed}{keep}") + back
+        return f"{x}.to(torch.float64).mean({arguments}).trunc(){back}"
+    roots = node.op_type in ("ReduceL2", "ReduceLogSum", "ReduceLogSumExp")
+    return pattern.format(x=f"{x}.to(torch.{'float64' if roots else 'int64'})", a=arguments) + back
 
 
-def _no_axes(e: Emitter, node: ir.Node, x: str) -> str:
+def _input(node: ir.Node) -> ir.Value:
+    value = node.inputs[0]
+    if value is None:
+        raise Refuse("its input is missing")
+    return value
+
+
+def _empty_extreme(e: Emitter, node: ir.Node) -> str:
+    """The largest (smallest) of no elements: the least (greatest) number of the type."""
+    shape, kind = view.static_shape(node.outputs[0]), e.dtype(node.outputs[0])
+    if shape is None:
+        raise Refuse("the largest of no elements, of unknown shape")
+    largest = node.op_type == "ReduceMax"
+    if input_type(node) in FLOATS:
+        fill = "-math.inf" if largest else "math.inf"
+    elif input_type(node) == ir.DataType.BOOL:
+        fill = str(not largest)
+    else:
+        fill = f"torch.iinfo({kind}).{'min' if largest else 'max'}"
+    return f"torch.full({shape}, {fill}, dtype={kind}, device={e.x(node)}.device)"
+
+
+def _no_axes(node: ir.Node, x: str) -> str:
     """What is left of a reduction over no axis at all."""
     return {
         "ReduceL1": f"{x}.abs()", "ReduceL2": f"{x}.abs()", "ReduceSumSquare": f"{x}.square()",

@@ -95,7 +95,7 @@ def squeeze(e: Emitter, node: ir.Node) -> str | Ints:
 
 @writes("Unsqueeze")
 def unsqueeze(e: Emitter, node: ir.Node) -> str | Ints:
-    axes, rank = e.ints(node, 1), None
+    axes = e.ints(node, 1)
     held = e.ints(node, 0) if e.is_host(node, 0) else None
     if held is not None and held.scalar and axes is not None and len(axes.items) == 1:
         return Ints(held.items, False, held.natural)
@@ -103,9 +103,11 @@ def unsqueeze(e: Emitter, node: ir.Node) -> str | Ints:
     numbers = axes.constant if axes is not None else None
     if numbers is None:
         return f"{e.helper('unsqueeze')}({x}, {e.list_code(node, 1)})"
-    rank = rank_of(node) + len(numbers)
+    if len(numbers) > 1 and min(numbers) < 0:
+        rank = rank_of(node) + len(numbers)
+        numbers = [a % rank for a in numbers]
     code = x
-    for axis in sorted(a % rank for a in numbers):
+    for axis in sorted(numbers):
         code += f".unsqueeze({axis})"
     return code
 
@@ -143,7 +145,8 @@ def slice_(e: Emitter, node: ir.Node) -> str | Ints:
         step = (steps or [1])[0]
         return Ints(held.items[slice(starts[0], _bound(ends[0], step), step)], False, held.natural)
     x = e.x(node)
-    if parts[0] is not None and (axes is not None or e.value(node, 3) is None):
+    ranked = node.inputs[0] is not None and node.inputs[0].shape is not None
+    if ranked and parts[0] is not None and (axes is not None or e.value(node, 3) is None):
         numbers = steps or [1] * len(parts[0].items)
         if parts[1] is not None and all(s > 0 for s in numbers) and (steps is not None or e.value(node, 4) is None):
             return f"{x}[{_index(node, (parts[0].items, parts[1].items), axes, numbers)}]"
@@ -228,7 +231,10 @@ def depth_to_space(e: Emitter, node: ir.Node) -> str:
 
 @writes("SpaceToDepth")
 def space_to_depth(e: Emitter, node: ir.Node) -> str:
-    return f"{e.helper('space_to_depth')}({e.x(node)}, {view.attr(node, 'blocksize')})"
+    block = view.attr(node, "blocksize")
+    if view.attr(node, "mode", "DCR") == "CRD":
+        return f"{e.module(node, f'nn.PixelUnshuffle({block})', {})}({e.x(node)})"
+    return f"{e.helper('space_to_depth')}({e.x(node)}, {block})"
 
 
 @writes("Pad")

@@ -69,8 +69,9 @@ def resize_weights(
     offset = torch.arange(-reach + 1, reach + 1, device=place.device)
     index = place.floor().to(torch.int64).unsqueeze(-1) + offset
     weight = resize_kernel((place.unsqueeze(-1) - index) * shrink, kind, a)
-    if exclude or antialias:
+    if exclude:
         weight = torch.where((index < 0) | (index >= size), torch.zeros_like(weight), weight)
+    if exclude or antialias:
         weight = weight / weight.sum(-1, keepdim=True)
     matrix = torch.zeros(place.shape[0], size, dtype=torch.float64, device=place.device)
     return matrix.scatter_add(1, index.clamp(0, size - 1), weight)

@@ -19,6 +19,7 @@ def wrap_index(index: Tensor, size: int) -> Tensor:
 
 def gather(x: Tensor, index: Tensor, axis: int) -> Tensor:
     """Take slices along an axis; the index's shape takes the axis' place."""
+    axis = axis % x.dim()
     flat = wrap_index(index, x.shape[axis]).reshape(-1)
     return x.index_select(axis, flat).reshape([*x.shape[:axis], *index.shape, *x.shape[axis + 1 :]])
 
