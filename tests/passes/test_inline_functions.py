@@ -6,10 +6,11 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from passes.checks import ort_run, same
 from recast.graph import LAYER
 from recast.graph.build import Builder
 from recast.passes import PassOptions, run
+
+from .checks import ort_run, same
 
 
 def weights(b: Builder, rng: np.random.Generator, *shapes: tuple[int, ...]) -> list[ir.Value]:

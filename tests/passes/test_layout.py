@@ -7,9 +7,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from passes.checks import IO, count, laid_out
-from passes.nets import PLAIN, STEPS, Net
 from recast.passes import PassOptions
+
+from .checks import IO, count, laid_out
+from .nets import PLAIN, STEPS, Net
 
 TARGETS = ("channels_last", "channels_first")
 

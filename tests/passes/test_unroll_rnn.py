@@ -6,10 +6,11 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from passes.checks import ort_run, same
 from recast.errors import UnsupportedOp
 from recast.graph.build import Builder
 from recast.passes import PassOptions, run
+
+from .checks import ort_run, same
 
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 CASES = {

@@ -85,6 +85,10 @@ class Editor:
         self._touched.append(value)
         return self._made[value, key]
 
+    def forget(self, value: ir.Value) -> None:
+        """Note a constant that may be unused in the end."""
+        self._touched.append(value)
+
     def drop_unused(self) -> None:
         """Remove the originals of derived constants that nobody uses any more."""
         for value in self._touched:
