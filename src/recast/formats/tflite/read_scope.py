@@ -114,6 +114,8 @@ class Scope:
                 self.bind(index, self.real_value(index))
             elif index in self.real:
                 self.raw[index] = self.quantise(index, self.real[index])
+            elif tensor.dtype in ("resource", "variant", "string"):
+                raise UnsupportedOp(f"uses a tensor of type {tensor.dtype}", self.where(index))
             else:
                 raise BadModel("nothing computes this tensor", self.where(index), DAMAGED)
         return self.raw[index]
