@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from recast.errors import BadModel
+from recast.errors import BadModel, UnsupportedOp
 from recast.formats.keras.config import Layer, Network
 from recast.formats.keras.hdf5 import Dataset, Group, text
 from recast.formats.keras.reading import entry
@@ -111,6 +111,12 @@ def bind_legacy(network: Network, group: Group, version: int) -> None:
     for layer in network.layers:
         if not layer.operation:
             _bind_flat(layer, group.group(layer.name), version)
+    if text(group.attrs.get("backend", "")) == "theano" and any("Conv" in c.class_name for c in network.all_layers()):
+        raise UnsupportedOp(
+            "convolutions trained with the Theano backend have flipped kernels",
+            "model_weights",
+            "load the file with Keras 2 on TensorFlow and save it again",
+        )
 
 
 def _bind_flat(layer: Layer, group: Group | None, version: int) -> None:
