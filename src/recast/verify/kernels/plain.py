@@ -172,10 +172,10 @@ def cast(call: Call) -> Result:
     """In the exact run every float type is float64."""
     kind = ir.DataType(int(call.attr("to")))
     x, dtype = call[0], kind.numpy()
-    floating = dtype.kind == "f" or kind in (ir.DataType.BFLOAT16,)
+    floating = kind in (ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
     if call.exact and floating:
         return x.astype(np.float64)
-    if kind in (ir.DataType.INT4, ir.DataType.UINT4) or (dtype.kind == "V" and not floating):
+    if kind in (ir.DataType.INT4, ir.DataType.UINT4) or (dtype.kind not in "iub" and not floating):
         raise ValueError(f"Cast to {kind.name} is not evaluated")
     with np.errstate(invalid="ignore"):
         return x.astype(dtype)
