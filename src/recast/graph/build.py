@@ -75,7 +75,7 @@ class Builder:
     def weight(self, name: str, tensor: np.ndarray | ir.TensorProtocol) -> ir.Value:
         """Add a weight (an initializer). Lazy and external tensors are kept as they are."""
         unique = self.unique(name)
-        held = constant(tensor, unique) if isinstance(tensor, np.ndarray) else tensor
+        held = constant(np.asarray(tensor), unique) if isinstance(tensor, np.ndarray | np.generic) else tensor
         held.name = unique
         value = ir.Value(
             name=unique,
