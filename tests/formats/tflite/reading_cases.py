@@ -43,6 +43,11 @@ def images(tf: Any) -> list[Case]:
         ("avg_pool-valid", lambda v: nn.avg_pool2d(v, (3, 2), (1, 2), "VALID"), [x]),
         ("max_pool-same", lambda v: nn.max_pool2d(v, (3, 3), 2, "SAME"), [x]),
         ("l2_normalize-channels", lambda v: nn.l2_normalize(v, -1), [x]),
+        (
+            "resize-dynamic-batch",
+            lambda v: tf.reduce_mean(raw.ResizeBilinear(images=v, size=(7, 9), half_pixel_centers=True), [1, 2]),
+            [(None, 5, 3, 4)],
+        ),
         ("lrn-radius2", lambda v: nn.lrn(v, 2, 1.5, 0.3, 0.7), [(2, 5, 3, 11)]),
         ("batch_norm-unfused", lambda v: v * _kernel(3) + _kernel(3), [x]),
         ("depth_to_space-2", lambda v: nn.depth_to_space(v, 2), [(2, 3, 5, 12)]),

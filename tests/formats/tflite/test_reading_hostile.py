@@ -14,7 +14,7 @@ import pytest
 from recast.errors import BadModel, RecastError, TooLarge
 from recast.formats.tflite.read import read
 
-MUTANTS = 200
+MUTANTS = 130
 FILES = ("ad-autoencoder/ad01_int8.tflite", "kws-dscnn/kws_ref_model.tflite", "mnist-mixed/trained_lstm.tflite")
 
 

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 import pytest
-import reading_cases
 
 from recast.formats.tflite.read import FINDINGS, read
 from recast.formats.tflite.run import Session
+from tests.formats.tflite import reading_cases
 
 pytest.importorskip("tensorflow", reason="the catalogue is written by TensorFlow's converter")
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -109,6 +109,17 @@ def test_float_operator(name: str, tf: Any, catalogue: Any, tmp_path: Path, rng:
 
 
 SMALL = ["conv-same-stride2", "depthwise-multiplier2", "dense-rank2", "dense-dynamic", "transpose_conv-same"]
+
+
+@pytest.mark.parametrize(
+    "name", ["conv-dynamic-batch", "dense-dynamic", "reshape-infer", "reshape-computed", "resize-dynamic-batch"]
+)
+def test_batch_keeps_its_name(name: str, tf: Any, catalogue: Any, tmp_path: Path, rng: np.random.Generator) -> None:
+    _, function, inputs = catalogue[name]
+    file = tmp_path / "one.tflite"
+    file.write_bytes(convert(tf, function, inputs, "float", rng))
+    model = read(file)
+    assert [v.shape[0] for v in (*model.graph.inputs, *model.graph.outputs)] == [ir.SymbolicDim("batch")] * 2
 
 
 @pytest.mark.parametrize("mode", ["float16", "dynamic"])

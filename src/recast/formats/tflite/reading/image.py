@@ -29,7 +29,10 @@ def resize(c: Call) -> None:
         "axes": [1, 2],
     }
     sizes = c.b.const([height, width], np.int64, "sizes")
-    c.out(c.b.op("Resize", [c.x(0), None, None, sizes], attributes))
+    value = c.b.op("Resize", [c.x(0), None, None, sizes], attributes)
+    batch, _, _, channels = c.shape(0)
+    value.shape = ir.Shape([batch, height, width, channels])  # ONNX's inference forgets names
+    c.out(value)
 
 
 def _pair(values: list[int], c: Call) -> tuple[int, int]:
