@@ -8,8 +8,6 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 import pytest
-from torch_catalogue import CASES
-from torch_writing import compare, expected, feeds_of, floats, model_of, opened
 
 from recast._util.child import RemoteRunner
 from recast.errors import BadModel, UnsafeModel, UnsupportedOp, UnsupportedType
@@ -19,6 +17,8 @@ from recast.formats.torch.run import Session
 from recast.formats.torch.write import made_here, write
 from recast.formats.torch.writing._source import generate
 from recast.graph.build import Builder
+from tests.formats.torch.torch_catalogue import CASES
+from tests.formats.torch.torch_writing import compare, expected, feeds_of, floats, model_of, opened
 
 torch = pytest.importorskip("torch")
 
@@ -84,12 +84,11 @@ def test_same_input_same_bytes(tmp_path: Path, rng: np.random.Generator) -> None
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
 
 
-@pytest.mark.parametrize("dtype", [np.float16, np.float64])
-def test_other_precision(dtype: type, tmp_path: Path, rng: np.random.Generator) -> None:
-    model = model_of(lambda b, r: small_net(b, r, dtype), rng)
+def test_half_precision(tmp_path: Path, rng: np.random.Generator) -> None:
+    model = model_of(lambda b, r: small_net(b, r, np.float16), rng)
     session = opened(model, tmp_path)
-    assert session.model.dense.weight.dtype == getattr(torch, np.dtype(dtype).name)
-    compare(model, session, feeds_of(model, rng, 3), 2e-2 if dtype is np.float16 else 1e-9)
+    assert session.model.dense.weight.dtype == torch.float16
+    compare(model, session, feeds_of(model, rng, 3), 2e-2)
 
 
 def test_bfloat16_weights(tmp_path: Path, rng: np.random.Generator) -> None:
@@ -121,7 +120,7 @@ def test_training_lowers_loss(tmp_path: Path, rng: np.random.Generator) -> None:
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        losses.append(float(loss))
+        losses.append(float(loss.detach()))
     assert losses[-1] < losses[0]
 
 
@@ -167,7 +166,16 @@ def test_hostile_names_stay_names(name: str, tmp_path: Path, rng: np.random.Gene
     assert kinds == ["ImportFrom", "ImportFrom", "Import", "ImportFrom", "ImportFrom", "AnnAssign", "AnnAssign",
                      "ClassDef", "FunctionDef"]  # fmt: skip
     called = {ast.unparse(n.func) for n in ast.walk(tree) if isinstance(n, ast.Call)}
-    allowed = {"super", "super().__init__", "nn.Linear", "nn.Parameter", "torch.empty", "Path", "load_file"}
+    allowed = {
+        "nn.ModuleDict",
+        "super",
+        "super().__init__",
+        "nn.Linear",
+        "nn.Parameter",
+        "torch.empty",
+        "Path",
+        "load_file",
+    }
     extra = {c for c in called - allowed if not c.startswith("self.") and not c.startswith(("Path(", "model."))}
     assert len(extra) <= 1  # the class itself
     feeds = {name: floats(rng, 2, 5)}

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from torch_catalogue import CASES
-from torch_writing import compare, feeds_of, model_of, opened
+
+from tests.formats.torch.torch_catalogue import CASES
+from tests.formats.torch.torch_writing import compare, feeds_of, model_of, opened
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-from torch_writing import Build, floats, weights
 
 from recast.graph.build import Builder
+from tests.formats.torch.torch_writing import Build, floats, weights
 
 _F = ir.DataType.FLOAT
 _I = ir.DataType.INT64

@@ -30,6 +30,7 @@ class Tree:
         self.root = Group()
         self._tensor_lines: list[tuple[list[str], str]] = []
         self._marked: list[list[str]] = []
+        self._lists: dict[int, bool] = {}  # of a complete tree: which groups are lists
 
     def place(self, parts: list[str]) -> list[str]:
         """A free path for a module, as near to ``parts`` as the paths already there allow."""
@@ -82,6 +83,7 @@ class Tree:
 
     def resolve(self, text: str) -> str:
         """Replace all marks. Call it when the tree is complete."""
+        self._lists.clear()
         return re.sub("\ue000([0-9]+)\ue001", lambda m: self._reach(self._marked[int(m.group(1))]), text)
 
     def _reach(self, path: list[str]) -> str:
@@ -90,10 +92,15 @@ class Tree:
             if not name.isdigit():
                 text += f".{name}"
             else:
-                text += f"[{name}]" if group.is_list else f'["{name}"]'
+                text += f"[{name}]" if self._is_list(group) else f'["{name}"]'
             child = group.children.get(name)
             group = child if isinstance(child, Group) else Group()
         return text
+
+    def _is_list(self, group: Group) -> bool:
+        if id(group) not in self._lists:
+            self._lists[id(group)] = group.is_list
+        return self._lists[id(group)]
 
     def lines(self) -> list[str]:
         """The statements of ``__init__`` that build everything (without indentation)."""
