@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 import pytest
-from keras_judge import channels_last, check, image, run_keras, run_onnx
 
 from recast.errors import UnsupportedOp
 from recast.formats._format import WriteOptions
 from recast.formats.keras.write import write
 from recast.graph.build import Builder
+from tests.formats.keras.keras_judge import channels_last, check, image, run_keras, run_onnx
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
@@ -157,86 +157,6 @@ def test_equal_shaped_branches_get_their_own_weights(tmp_path: Path, rng: np.ran
     check(b.model(), {"x": draw(rng, 3, 5)}, tmp_path)
 
 
-RECURRENT = [
-    (op, direction, ends, layout)
-    for op in ("LSTM", "GRU", "GRU_reset_after", "RNN")
-    for direction in ("forward", "reverse", "bidirectional")
-    for ends in ("sequence", "last", "both")
-    for layout in (0, 1)
-    if layout == 0 or (op == "LSTM" and ends != "last")
-]
-
-
-@pytest.mark.parametrize(("op", "direction", "ends", "layout"), RECURRENT, ids=lambda v: str(v))
-def test_recurrent(op: str, direction: str, ends: str, layout: int, tmp_path: Path, rng: np.random.Generator) -> None:
-    kind, units, features, time = op.split("_")[0], 5, 3, 7
-    gates, count = {"LSTM": 4, "GRU": 3, "RNN": 1}[kind], 2 if direction == "bidirectional" else 1
-    b = Builder(op)
-    x = b.input("x", FLOAT, ("batch", time, features))
-    with b.layer("memory", kind):
-        weights = [
-            b.weight("w", draw(rng, count, gates * units, features)),
-            b.weight("r", draw(rng, count, gates * units, units)),
-            b.weight("b", draw(rng, count, 2 * gates * units)),
-        ]
-        attributes: dict[str, Any] = {"hidden_size": units, "direction": direction}
-        if op == "GRU_reset_after":
-            attributes["linear_before_reset"] = 1
-        # ONNX Runtime has no layout=1: the graph is built time-major, then turned by hand below
-        first = b.op("Transpose", [x], {"perm": [1, 0, 2]})
-        y, h = b.node(kind, [first, *weights], attributes, num_outputs=2)
-        if count == 1:
-            sequence = b.op("Transpose", [b.op("Squeeze", [y, b.const([1])])], {"perm": [1, 0, 2]})
-            last = b.op("Squeeze", [h, b.const([0])])
-        else:
-            sequence = b.op("Reshape", [b.op("Transpose", [y], {"perm": [2, 0, 1, 3]}), b.const([0, 0, 10])])
-            last = b.op("Reshape", [b.op("Transpose", [h], {"perm": [1, 0, 2]}), b.const([0, 10])])
-    if ends in ("sequence", "both"):
-        b.output(sequence, "sequence")
-    if ends in ("last", "both"):
-        b.output(last, "last")
-    model, feeds = b.model(), {"x": draw(rng, 4, time, features)}
-    if layout == 0:
-        check(model, feeds, tmp_path)
-    else:
-        wanted = run_onnx(model, feeds)
-        write(batch_major(model, count), tmp_path / "m.keras", WriteOptions())
-        for got, other in zip(run_keras(tmp_path / "m.keras", feeds), wanted, strict=True):
-            np.testing.assert_allclose(got, other, atol=1e-5)
-    if layout == 0 and direction == "forward" and ends != "both":
-        write(channels_last(model), tmp_path / "m.keras", WriteOptions())
-        assert [layer["name"] for layer in config_of(tmp_path / "m.keras")] == ["x", "memory"]
-
-
-def batch_major(model: ir.Model, directions: int) -> ir.Model:
-    """The same model with its recurrent node at ``layout=1``."""
-    model = model.clone()
-    node = next(n for n in model.graph if n.op_type == "LSTM")
-    node.attributes["layout"] = ir.AttrInt64("layout", 1)
-    before = node.inputs[0].producer()  # type: ignore[union-attr]
-    assert before is not None
-    node.replace_input_with(0, before.inputs[0])
-    batch, time = node.inputs[0].shape[0], node.inputs[0].shape[1]  # type: ignore[union-attr,index]
-    for value, shape in zip(node.outputs, [(batch, time, directions, 5), (batch, directions, 5)], strict=True):
-        value.shape = ir.Shape(shape)
-        for use in list(value.uses()):
-            user = use.node
-            if user.op_type == "Transpose":  # (N, T, D, H) and (N, D, H) are already in place
-                ir.convenience.replace_all_uses_with(user.outputs[0], value)
-            else:
-                axes = ir.Tensor(np.array([2 if len(shape) == 4 else 1]), name=f"axes{len(shape)}")
-                constant = ir.Value(name=axes.name, const_value=axes, shape=ir.Shape([1]), type=ir.TensorType(INT64))
-                model.graph.initializers[axes.name] = constant  # type: ignore[index]
-                user.replace_input_with(1, constant)
-                after = next(iter(user.outputs[0].uses()), None)
-                if after is not None and after.node.op_type == "Transpose":
-                    user.outputs[0].shape = after.node.outputs[0].shape
-                    ir.convenience.replace_all_uses_with(
-                        after.node.outputs[0], user.outputs[0], replace_graph_outputs=True
-                    )
-    return model
-
-
 def test_separable_bias_add_and_layer_scale(tmp_path: Path, rng: np.random.Generator) -> None:
     b = Builder("separable")
     x = b.input("x", FLOAT, ("batch", 11, 13, 5))
@@ -258,17 +178,15 @@ def test_separable_bias_add_and_layer_scale(tmp_path: Path, rng: np.random.Gener
     assert layers[-1]["config"]["activation"] == "sigmoid"
 
 
-def test_lstm_states_and_initial_state(tmp_path: Path, rng: np.random.Generator) -> None:
-    b = Builder("lstm")
-    x = b.input("x", FLOAT, (2, 7, 3))
-    h0, c0 = b.input("h0", FLOAT, (1, 2, 5)), b.input("c0", FLOAT, (1, 2, 5))
-    weights = [b.weight("w", draw(rng, 1, 20, 3)), b.weight("r", draw(rng, 1, 20, 5)), b.weight("b", draw(rng, 1, 40))]
-    y = b.op("Transpose", [x], {"perm": [1, 0, 2]})
-    outputs = b.node("LSTM", [y, *weights, None, h0, c0], {"hidden_size": 5}, num_outputs=3)
-    for index, value in enumerate(outputs):
-        b.output(value, f"y{index}")
-    feeds = {"x": draw(rng, 2, 7, 3), "h0": draw(rng, 1, 2, 5), "c0": draw(rng, 1, 2, 5)}
-    check(b.model(), feeds, tmp_path)
+def test_attention_bias_goes_into_dense(tmp_path: Path, rng: np.random.Generator) -> None:
+    b = Builder("heads")
+    x = b.input("x", FLOAT, ("batch", 7, 5))
+    with b.layer("query", "EinsumDense"):
+        y = b.op("Reshape", [b.op("MatMul", [x, b.weight("k", draw(rng, 5, 22))]), b.const([0, 0, 2, 11])])
+        y = b.op("Add", [y, b.weight("b", draw(rng, 2, 11))])
+    b.output(y, "y")
+    check(b.model(), {"x": draw(rng, 3, 7, 5)}, tmp_path)
+    assert [layer["class_name"] for layer in config_of(tmp_path / "model.keras")] == ["InputLayer", "Dense", "Reshape"]
 
 
 def test_embedding_and_integer_input(tmp_path: Path, rng: np.random.Generator) -> None:
@@ -344,3 +262,32 @@ def test_all_unsupported_are_named_at_once(tmp_path: Path) -> None:
 def test_channels_first_graph_is_refused(tmp_path: Path, rng: np.random.Generator) -> None:
     with pytest.raises(UnsupportedOp, match="Conv"):
         write(small_cnn(rng), tmp_path / "m.keras", WriteOptions())
+
+
+REAL = {
+    "resnet8": "ic-resnet8-cifar10/pretrainedResnet.h5",
+    "mobilenet": "vww-mobilenet/vww_96.h5",
+    "mini-xception": "mini-xception-keras2/fer2013_mini_XCEPTION.102-0.66.hdf5",
+}
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_real_model_round_trip(name: str, shared_models: Path, tmp_path: Path, rng: np.random.Generator) -> None:
+    from recast import passes
+    from recast.formats._format import ReadOptions
+    from recast.formats.keras import FORMAT
+
+    model = FORMAT.read(shared_models / REAL[name], ReadOptions())
+    image_input = model.graph.inputs[0]
+    shape = [d if isinstance(d, int) else 3 for d in image_input.shape or ()]
+    feeds = {str(image_input.name): draw(rng, *shape)}
+    wanted = run_onnx(model, feeds)
+    options = passes.PassOptions(FORMAT.layout, "keep", None, FORMAT.rnn_batch_major, FORMAT.keep_functions)
+    passes.run(model, FORMAT.passes, options)
+    for suffix in (".keras", ".h5"):
+        path = tmp_path / f"model{suffix}"
+        FORMAT.write(model, path, WriteOptions())
+        for got, other in zip(run_keras(path, feeds), wanted, strict=True):
+            np.testing.assert_allclose(got, other, rtol=0, atol=1e-5 * float(np.abs(other).max()))
+    modules = {layer["module"] for layer in config_of(tmp_path / "model.keras")}
+    assert modules == {"keras.layers"}

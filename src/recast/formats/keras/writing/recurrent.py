@@ -89,7 +89,8 @@ def _weights(
     order = _ORDER[unit.kind]
 
     def matrix(const: Const) -> np.ndarray:
-        return np.ascontiguousarray(_gates(const.load()[direction], order).T)
+        array = const.load()
+        return np.ascontiguousarray(_gates(array[direction % len(array)], order).T)
 
     weights = [
         Weight(f"{prefix}kernel", lambda: matrix(kernel), group),
@@ -97,7 +98,11 @@ def _weights(
     ]
     if bias is not None:
         held = bias
-        weights.append(Weight(f"{prefix}bias", lambda: _bias(held.load()[direction], unit.kind, reset_after), group))
+        weights.append(
+            Weight(
+                f"{prefix}bias", lambda: _bias(held.load()[direction % held.shape[0]], unit.kind, reset_after), group
+            )
+        )
     return weights
 
 
@@ -137,40 +142,121 @@ def _initial(ctx: Context, node: ir.Node, unit: _Unit) -> list[Tensor]:
     return states
 
 
-@writes("LSTM", "GRU", "RNN")
-def recurrent(ctx: Context, node: ir.Node) -> None:
-    """One Keras layer, and what turns its outputs into the node's."""
-    unit = _unit(node)
+def _used(node: ir.Node) -> list[bool]:
+    flags = [any(True for _ in v.uses()) or v.is_graph_output() for v in node.outputs]
+    return [*flags, False, False, False][:3]
+
+
+def _source(node: ir.Node) -> ir.Value | None:
+    """What a node reads, without the Transpose to time-major."""
+    before = None if node.inputs[0] is None else node.inputs[0].producer()
+    turned = before is not None and before.op_type == "Transpose" and view.attr(before, "perm") == [1, 0, 2]
+    return before.inputs[0] if turned and before is not None and not view.attr(node, "layout", 0) else node.inputs[0]
+
+
+def _partner(ctx: Context, node: ir.Node, value: ir.Value | None) -> ir.Node | None:
+    """The recurrent node of the same kind and settings but the other direction that gives a value."""
+    for _ in range(5):
+        made = None if value is None else value.producer()
+        if made is None:
+            return None
+        if made.op_type == node.op_type:
+            break
+        if made.op_type not in ("Transpose", "Squeeze", "Reshape"):
+            return None
+        value = made.inputs[0]
+    else:
+        return None
+    directions = {view.attr(n, "direction", "forward") for n in (node, made)}
+    if directions != {"forward", "reverse"} or made in ctx.claimed or ctx.bound(made.outputs[0]) is not None:
+        return None
+    settings = ("hidden_size", "linear_before_reset", "layout", "activations")
+    if any(view.attr(node, k) != view.attr(made, k) for k in settings) or len(node.inputs) != len(made.inputs):
+        return None
+    plain = len(node.inputs) <= 4 or not any(v is not None for n in (node, made) for v in n.inputs[4:])
+    equal = _source(node) is _source(made) and _used(node) == _used(made)
+    return made if plain and equal else None
+
+
+def _pair(ctx: Context, node: ir.Node, unit: _Unit) -> bool:
+    """Two nodes over the same input, one in each direction, that are concatenated or added: Bidirectional."""
+    used = _used(node)
+    if unit.directions != 1 or sum(used) != 1 or used[2]:
+        return False
+    index = used.index(True)
+    labels = _labels(index, unit.batch_major)
+    mine = _undone(ctx, node.outputs[index], labels, 1)
+    merge = None if mine is None else ctx.follower(mine[0], "Concat", "Add", "Mul")
+    if mine is None or merge is None or len(merge.inputs) != 2 or mine[1][0] != "N":
+        return False
+    partner = _partner(ctx, node, next((v for v in merge.inputs if v is not mine[0]), None))
+    its = None if partner is None else _undone(ctx, partner.outputs[index], labels, 1)
+    if partner is None or its is None or its[0] not in merge.inputs or its[1] != mine[1]:
+        return False
+    forward, backward = (partner, node) if unit.backwards else (node, partner)
+    ends = (its, mine) if unit.backwards else (mine, its)
+    rank = len(mine[1])
+    if merge.op_type == "Concat" and (
+        view.attr(merge, "axis") % rank != rank - 1 or list(merge.inputs) != [ends[0][0], ends[1][0]]
+    ):
+        return False
+    parts = [_constants(ctx, n) for n in (forward, backward)]
+    if (parts[0][2] is None) != (parts[1][2] is None):
+        return False
+    mode = {"Concat": "concat", "Add": "sum", "Mul": "mul"}[merge.op_type]
+    reset_after = bool(view.attr(node, "linear_before_reset", 0))
+    config = {**_config(node, unit, parts[0][2] is not None), "return_sequences": index == 0, "return_state": False}
     x = _batch_major(ctx, node, unit)
+    both = _Unit(unit.kind, unit.units, 2, False, unit.batch_major)
+    made = _call(ctx, merge, (both, x, config), (parts, reset_after, []), mode)
+    for taken in (partner, merge, *mine[2], *its[2]):
+        ctx.claim(taken)
+    ctx.bind(merge.outputs[0], made[0])
+    return True
+
+
+_Parts = tuple[Const, Const, Const | None]
+
+
+def _constants(ctx: Context, node: ir.Node) -> _Parts:
     found = [ctx.const(node.inputs[i]) if len(node.inputs) > i else None for i in (1, 2, 3)]
     kernel, recurrent_kernel, bias = found
     if kernel is None or recurrent_kernel is None or (bias is None and len(node.inputs) > 3 and node.inputs[3]):
         raise Unfit("its weights are computed at run time")
-    parts = (kernel, recurrent_kernel, bias)
-    used = [any(True for _ in v.uses()) or v.is_graph_output() for v in node.outputs] + [False] * 3
+    return kernel, recurrent_kernel, bias
+
+
+def _config(node: ir.Node, unit: _Unit, has_bias: bool) -> dict[str, Any]:
+    config: dict[str, Any] = {"units": unit.units, **_activations(node, unit.directions), "use_bias": has_bias}
+    if unit.kind == "GRU":
+        config["reset_after"] = bool(view.attr(node, "linear_before_reset", 0))
+    return config
+
+
+@writes("LSTM", "GRU", "RNN")
+def recurrent(ctx: Context, node: ir.Node) -> None:
+    """One Keras layer, and what turns its outputs into the node's."""
+    unit = _unit(node)
+    if _pair(ctx, node, unit):
+        return
+    x = _batch_major(ctx, node, unit)
+    parts = _constants(ctx, node)
+    used = _used(node)
     reset_after = bool(view.attr(node, "linear_before_reset", 0))
     states = _initial(ctx, node, unit)
     return_state = used[2] or (used[0] and used[1])
-    config: dict[str, Any] = {
-        "units": unit.units,
-        **_activations(node, unit.directions),
-        "use_bias": bias is not None,
-        "return_sequences": used[0],
-        "return_state": return_state,
-    }
-    if unit.kind == "GRU":
-        config["reset_after"] = reset_after
-    tensors = _call(ctx, node, (unit, x, config), (parts, reset_after, states))
+    config = _config(node, unit, parts[2] is not None)
+    config.update(return_sequences=used[0], return_state=return_state)
+    tensors = _call(ctx, node, (unit, x, config), ([parts] * unit.directions, reset_after, states))
     width = unit.units * unit.directions
     if used[0]:
         sequence = tensors[0]
-        if unit.backwards:
+        if unit.backwards and not _turned_again(ctx, (node.outputs[0], _labels(0, unit.batch_major)), sequence):
             sequence = ctx.op(
                 node, "numpy.Flip", [sequence], {"axis": 1}, shape=sequence.shape, dtype=x.dtype, suffix="flip"
             )
-        labels = ["N", "T", "D", "H"] if unit.batch_major else ["T", "D", "N", "H"]
-        _bind(ctx, node, (node.outputs[0], labels, unit), sequence)
-    labels = ["N", "D", "H"] if unit.batch_major else ["D", "N", "H"]
+        if ctx.bound(node.outputs[0]) is None:
+            _bind(ctx, node, (node.outputs[0], _labels(0, unit.batch_major), unit), sequence)
     per = 2 if unit.kind == "LSTM" else 1
     for index in (1, 2):
         if not used[index]:
@@ -180,41 +266,62 @@ def recurrent(ctx: Context, node: ir.Node) -> None:
         if len(ends) == 2:
             shape = (x.shape[0], width)
             last = ctx.layer(node, "Concatenate", {"axis": -1}, ends, shape=shape, dtype=x.dtype, suffix="states")
-        _bind(ctx, node, (node.outputs[index], labels, unit), last)
+        _bind(ctx, node, (node.outputs[index], _labels(index, unit.batch_major), unit), last)
 
 
 def _call(
     ctx: Context,
     node: ir.Node,
     what: tuple[_Unit, Tensor, dict[str, Any]],
-    given: tuple[tuple[Const, Const, Const | None], bool, list[Tensor]],
+    given: tuple[list[_Parts], bool, list[Tensor]],
+    mode: str = "concat",
 ) -> list[Tensor]:
-    """Call the layer, or Bidirectional around it: output, then the states of each direction."""
+    """Call the layer, or Bidirectional around it: output, then the states of each direction.
+
+    ``given``: the weights of each direction (one node of both directions holds them at their index), whether a GRU
+    resets after the product, initial states.
+    """
     unit, x, config = what
     parts, reset_after, states = given
     batch, time = x.shape[0], x.shape[1]
-    width = unit.units * unit.directions
+    width = unit.units * (unit.directions if mode == "concat" else 1)
     out: Shape = (batch, time, width) if config["return_sequences"] else (batch, width)
     count = (2 if unit.kind == "LSTM" else 1) * unit.directions if config["return_state"] else 0
     outputs = [(out, x.dtype)] + [((batch, unit.units), x.dtype)] * count
     kwargs = {"initial_state": states} if states else {}
-    key = tuple(None if p is None else p.key for p in parts)
+    key = tuple(None if p is None else p.key for side in parts for p in side)
     cell = _CELL[unit.kind]
     extra: dict[str, Any] = {"outputs": outputs, "kwargs": kwargs, "key": key}
     name = _LAYER[unit.kind]
     if unit.directions == 1:
-        extra["weights"] = _weights(parts, unit, reset_after, (0, "cell", f"{cell}/"))
+        extra["weights"] = _weights(parts[0], unit, reset_after, (0, "cell", f"{cell}/"))
         return ctx.layer_outputs(node, name, {**config, "go_backwards": unit.backwards}, [x], extra)
     extra["weights"] = [
         weight
         for direction, side in enumerate(("forward", "backward"))
         for weight in _weights(
-            parts, unit, reset_after, (direction, f"{side}_layer/cell", f"{side}_{name.lower()}/{cell}/")
+            parts[direction], unit, reset_after, (direction, f"{side}_layer/cell", f"{side}_{name.lower()}/{cell}/")
         )
     ]
     inner = {"name": name.lower(), "dtype": x.dtype, **config}
     layer = {"module": "keras.layers", "class_name": name, "config": inner, "registered_name": None}
-    return ctx.layer_outputs(node, "Bidirectional", {"layer": layer, "merge_mode": "concat"}, [x], extra)
+    return ctx.layer_outputs(node, "Bidirectional", {"layer": layer, "merge_mode": mode}, [x], extra)
+
+
+def _turned_again(ctx: Context, output: tuple[ir.Value, list[str]], sequence: Tensor) -> bool:
+    """Bind a backward layer's reversed sequence as it is, where the graph reverses ONNX's order again next."""
+    reached = _undone(ctx, output[0], output[1], 1)
+    nxt = None if reached is None else ctx.follower(reached[0], "Slice")
+    if reached is None or nxt is None or reached[1][0] != "N" or len(nxt.inputs) < 5:
+        return False
+    start, end, axis, step = (ctx.ints(v, "bounds") for v in nxt.inputs[1:5])
+    if axis != [1] or step != [-1] or start[0] not in (-1, 2**31 - 1, 2**63 - 1) or end[0] > 1 - 2**31:
+        return False
+    for taken in (*reached[2], nxt):
+        ctx.claim(taken)
+    ctx.bind(nxt.outputs[0], sequence)
+    ctx.bind(output[0], sequence)
+    return True
 
 
 def _bind(ctx: Context, node: ir.Node, what: tuple[ir.Value, list[str], _Unit], tensor: Tensor) -> None:
@@ -223,34 +330,47 @@ def _bind(ctx: Context, node: ir.Node, what: tuple[ir.Value, list[str], _Unit], 
     ``tensor`` is (N, T?, D·H); the labels say what the node's own output is: ``D`` stands for the direction axis.
     """
     value, labels, unit = what
-    taken: list[ir.Node] = []
-    reached: tuple[ir.Value, list[str], int] | None = None
-    while True:
-        if "D" not in labels:
-            reached = (value, labels, len(taken))
-            if labels[0] == "N":
-                break
-        nxt = ctx.follower(value, "Transpose", "Squeeze", "Reshape")
-        after = None if nxt is None else _step(ctx, nxt, labels, unit.directions)
-        if nxt is None or after is None:
-            break
-        taken.append(nxt)
-        value, labels = nxt.outputs[0], after
+    reached = _undone(ctx, value, labels, unit.directions)
     canonical = ["N", "T", "H"] if len(tensor.shape) == 3 else ["N", "H"]
     if reached is not None:
-        value, labels, count = reached
-        for follower in taken[:count]:
+        value, labels, taken = reached
+        for follower in taken:
             ctx.claim(follower)
         ctx.bind(value, _permute(ctx, node, tensor, canonical, labels))
         return
-    value, labels = what[0], what[1]
     shape = (*tensor.shape[:-1], unit.directions, unit.units)
     config = {"target_shape": [-1 if n is None else n for n in shape[1:]]}
     split = ctx.layer(node, "Reshape", config, [tensor], shape=shape, dtype=tensor.dtype, suffix="directions")
     ctx.bind(value, _permute(ctx, node, split, [*canonical[:-1], "D", "H"], labels))
 
 
-def _step(ctx: Context, node: ir.Node, labels: list[str], directions: int) -> list[str] | None:
+def _undone(
+    ctx: Context, value: ir.Value, labels: list[str], directions: int
+) -> tuple[ir.Value, list[str], list[ir.Node]] | None:
+    """Follow an output to where its direction axis is gone, batch first if it gets there: value, labels, nodes."""
+    taken: list[ir.Node] = []
+    reached: tuple[ir.Value, list[str], list[ir.Node]] | None = None
+    while True:
+        if "D" not in labels:
+            reached = (value, labels, list(taken))
+            if labels[0] == "N":
+                return reached
+        nxt = ctx.follower(value, "Transpose", "Squeeze", "Reshape")
+        after = None if nxt is None else _step(nxt, labels, directions)
+        if nxt is None or after is None:
+            return reached
+        taken.append(nxt)
+        value, labels = nxt.outputs[0], after
+
+
+def _labels(index: int, batch_major: bool) -> list[str]:
+    """The axes of output ``index`` of a recurrent node."""
+    if index:
+        return ["N", "D", "H"] if batch_major else ["D", "N", "H"]
+    return ["N", "T", "D", "H"] if batch_major else ["T", "D", "N", "H"]
+
+
+def _step(node: ir.Node, labels: list[str], directions: int) -> list[str] | None:
     """The labels after a node that only moves axes; None if it does something else."""
     if node.op_type == "Transpose":
         return [labels[p] for p in view.attr(node, "perm")]
