@@ -59,7 +59,7 @@ class MindSpore(Format):
     title = "MindSpore MindIR"
     suffixes = (".mindir",)
     layout: ClassVar[Layout] = "channels_first"
-    passes = ("inline_functions", "layout", "clean")
+    passes = ("inline_functions", "fold_constants", "layout", "clean")
     keep_functions = _FUNCTIONS
     judge = ("mindspore", "mindspore")
 
