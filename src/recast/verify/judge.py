@@ -105,13 +105,24 @@ class Judge:
         return True
 
 
+LARGE_BYTES = 20_000_000  # weights beyond this: one disturbed run instead of several, to stay within seconds
+
+
+def weight_bytes(model: ir.Model) -> int:
+    """Size of all weights."""
+    return sum(v.const_value.nbytes for v in model.graph.initializers.values() if v.const_value is not None)
+
+
 def measure_noise(
     oracle: Oracle, feeds: dict[str, np.ndarray], exact: dict[str, np.ndarray], wanted: Sequence[str] | None = None
 ) -> dict[str, np.ndarray]:
     """How far correct runs stray from float64: disturbed float64 runs, and one in the graph's own types."""
     names = list(exact)
     runs = [] if oracle.quantised else [oracle.run(feeds, exact=False, wanted=wanted)]
-    for number in range(JITTER_RUNS if oracle.quantised else DISTURBED_RUNS):
+    count = JITTER_RUNS if oracle.quantised else DISTURBED_RUNS
+    if weight_bytes(oracle.model) > LARGE_BYTES:
+        count = 1
+    for number in range(count):
         runs.append(oracle.run(feeds, wanted=wanted, jitter=np.random.default_rng([7, number])))
     noise = {}
     for name in names:
