@@ -47,6 +47,12 @@ def normalise(model: ir.Model, where: str) -> ir.Model:
             where,
             "export it again with a newer exporter (before opset 7 operators had other meanings)",
         )
+    if version < 9 and any(n.op_type == "Scan" for n in model.graph.all_nodes()):
+        raise BadModel(
+            "Scan of opset 8 has a batch axis, which ONNX's version converter drops silently",
+            where,
+            "export it again with opset 9 or newer",
+        )
     if version < OPSET:
         model = _convert_version(model, where)
     model.ir_version = IR_VERSION
