@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from recast.formats.tflite.read_scope import Reading
     from recast.graph.build import Builder
 
-FINDINGS = "recast.findings"  # key in ``model.meta``: a tuple of Finding
+FINDINGS = "recast.findings"  # in ``model.meta`` a tuple of Finding, in ``metadata_props`` the same as JSON
 _SHOWN = 12
 
 
@@ -67,6 +68,8 @@ def _read(file: File, options: ReadOptions) -> ir.Model:
     _drop_unused(builder)
     model = builder.model()
     model.meta[FINDINGS] = tuple(shared.findings)
+    if shared.findings:
+        model.metadata_props[FINDINGS] = json.dumps([[f.what, f.where, f.level] for f in shared.findings])
     return model
 
 
