@@ -113,6 +113,23 @@ def test_quantised(last: bool, target: str, rng: np.random.Generator) -> None:
     assert count(copy, "Transpose") == 0
 
 
+@pytest.mark.parametrize("target", [[0, 35], [1, -1], [-1, 35]], ids=str)
+@pytest.mark.parametrize("batch_major", [True, False], ids=["batch-major", "time-major"])
+def test_flatten_after_recurrent_layer_of_batch_one(
+    target: list[int], batch_major: bool, rng: np.random.Generator
+) -> None:
+    """With a batch of one the Transpose moves no bytes, but ``0`` in the target shape copies another dim."""
+    b = Builder()
+    x = b.op("Transpose", [b.input("x", F, (1, 5, 3))], {"perm": [1, 0, 2]})
+    w = [b.weight("w", rng.standard_normal((1, 7, n)).astype(np.float32)) for n in (3, 7)]
+    y = b.op("Squeeze", [b.op("RNN", [x, *w], {"hidden_size": 7}), b.const([1])])
+    y = b.op("Reshape", [b.op("Transpose", [y], {"perm": [1, 0, 2]}), b.const(target)])
+    b.output(b.op("Gemm", [y, b.weight("d", rng.standard_normal((35, 2)).astype(np.float32))]), "y")
+    feeds = {"x": rng.standard_normal((1, 5, 3)).astype(np.float32)}
+    copy = laid_out(b.model(), feeds, PassOptions(rnn_batch_major=batch_major))
+    assert count(copy, "Transpose") <= (0 if batch_major else 1)
+
+
 def test_dense_weights_used_twice_are_permuted_once_each(rng: np.random.Generator) -> None:
     """One weight behind two flattens, one of which is not of an image: only the image's copy is permuted."""
     net = Net(False, rng, (3, 4, 5))

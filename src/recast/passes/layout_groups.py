@@ -25,6 +25,7 @@ class Groups:
     result: tuple[tuple[int, ...], ...]
     ranks: tuple[int, int]
     flatten: bool
+    dims: tuple[Dim, ...]  # of the result, in the graph's own order
 
     def letters(self, slot: int) -> tuple[int, ...] | None:
         """Something for input 0 and output 0, whose axes move."""
@@ -77,7 +78,7 @@ def groups_of(node: ir.Node) -> Groups | None:
     pairs = _match(before, after)
     ins = tuple(tuple(a) for a, _ in pairs)
     outs = tuple(tuple(b) for _, b in pairs)
-    return Groups(ins, outs, (len(before), len(after)), flatten)
+    return Groups(ins, outs, (len(before), len(after)), flatten, tuple(after))
 
 
 def result_dims(node: ir.Node) -> list[Dim]:
@@ -136,9 +137,9 @@ def _products(left: list[tuple[int, int | str]], right: list[tuple[int, Dim]]) -
     return found if math.prod(sizes) == 1 and not runs[0] and not runs[1] else whole
 
 
-def new_target(node: ir.Node, source: Perm, result: Perm) -> np.ndarray | None:
+def new_target(node: ir.Node, rule: Groups, source: Perm, result: Perm) -> np.ndarray | None:
     """The target shape when input and output are permuted, or None where it cannot be written as a constant."""
-    dims = result_dims(node)
+    dims = rule.dims  # the values' shapes may already be those of their new forms
     given = const(node.inputs[1])
     wanted = [-2] * len(dims) if given is None else given.reshape(-1).tolist()
     zero_copies = not attr(node, "allowzero", 0)

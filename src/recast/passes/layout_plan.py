@@ -278,7 +278,7 @@ class Plan:
         node = site.node
         sides = {slot: self.orient.get(v) for slot in (0, ~0) if (v := operand(node, slot)) is not None}
         perms = {slot: o.perm if o else tuple(range(rule.ranks[slot != 0])) for slot, o in sides.items()}
-        if 0 not in perms or (node.op_type == "Reshape" and new_target(node, perms[0], perms[~0]) is None):
+        if 0 not in perms or (node.op_type == "Reshape" and new_target(node, rule, perms[0], perms[~0]) is None):
             self._pin(site)
             return
         orders = {slot: rule.order(slot, o.perm) if o else None for slot, o in sides.items()}
@@ -291,7 +291,7 @@ class Plan:
             if orient is None or value is None:
                 continue
             order = orders[slot]
-            free = order is not None and order == tuple(range(len(order))) and self._safe_alone(node, slot, sides)
+            free = order is not None and order == tuple(range(len(order))) and self._safe_alone(site, rule, slot, sides)
             if tied:
                 site.ties[slot] = orient.perm
             if slot == 0 and not free and not tied and (fold := dense_fold(node, orient.perm)) is not None:
@@ -303,15 +303,16 @@ class Plan:
             elif slot != 0:
                 self.producer[value] = site.var if tied else (self.cut.variable() if free else self._own(value))
 
-    def _safe_alone(self, node: ir.Node, slot: int, sides: dict[int, Orient | None]) -> bool:
+    def _safe_alone(self, site: Site, rule: Groups, slot: int, sides: dict[int, Orient | None]) -> bool:
         """Whether the target shape can be written for every combination of the two sides' forms."""
+        node = site.node
         if node.op_type == "Flatten":
             return slot == 0
         ranks = [rank(v) or 0 for v in (node.inputs[0], node.outputs[0]) if v is not None]
         forms = []
         for index, side in enumerate((sides.get(0), sides.get(~0))):
             forms.append([tuple(range(ranks[index]))] + ([side.perm] if side else []))
-        return all(new_target(node, a, b) is not None for a in forms[0] for b in forms[1])
+        return all(new_target(node, rule, a, b) is not None for a in forms[0] for b in forms[1])
 
     def _rule_edges(self, site: Site) -> None:
         node, rule = site.node, site.rule

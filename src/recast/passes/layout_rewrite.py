@@ -190,7 +190,7 @@ class Rewriter:
         if node.op_type == "Reshape":
             self._feed(node, 1, None)
             if perm != identity or not is_identity(out):
-                target = new_target(node, perm, out)
+                target = new_target(node, rule, perm, out)
                 if target is not None:
                     node.replace_input_with(1, self.constants.const(target, "shape"))
         self._result(result, out)
