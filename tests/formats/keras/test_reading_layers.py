@@ -8,18 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx_ir as ir
-import onnxruntime
 import pytest
 
+from recast.errors import RecastError, UnsupportedType
 from recast.formats._format import ReadOptions
 from recast.formats.keras.read import read
+from tests.formats.keras.reading_judge import agree, converted, randomise
 
 keras = pytest.importorskip("keras", exc_type=ImportError)
-L: Any = None
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
-    from keras import layers as L  # noqa: F811
+    from keras import layers as L
 
 IMAGE, SIGNAL, VOLUME, VECTOR = (13, 11, 5), (17, 5), (7, 5, 11, 3), (7,)
 
@@ -54,6 +53,21 @@ CASES: dict[str, tuple[tuple[int, ...], Callable[[], Any]]] = {
     "conv2d-transpose-output-padding0": (IMAGE, lambda: L.Conv2DTranspose(3, 3, 2, padding="same", output_padding=0)),
     "conv2d-transpose-valid-padding": (IMAGE, lambda: L.Conv2DTranspose(3, 3, 2, output_padding=1)),
     "conv3d-transpose": (VOLUME, lambda: L.Conv3DTranspose(3, 3, 2, padding="same")),
+    "pool-flatten-channels-first": (
+        (5, 13, 11),
+        lambda: [L.AveragePooling2D(3, data_format="channels_first"), L.Flatten(data_format="channels_first")],
+    ),
+    "pad-crop-up-channels-first": (
+        (5, 13, 11),
+        lambda: [
+            L.ZeroPadding2D((1, 2), data_format="channels_first"),
+            L.Cropping2D((2, 1), data_format="channels_first"),
+            L.UpSampling2D((2, 3), data_format="channels_first"),
+            L.BatchNormalization(axis=1),
+            L.GlobalAveragePooling2D(data_format="channels_first"),
+        ],
+    ),
+    "grouped-attention-projection": (SIGNAL, lambda: L.EinsumDense("abc,cde->abde", (None, 2, 3), bias_axes="de")),
     "maxpool1d": (SIGNAL, lambda: L.MaxPooling1D(3, 2, padding="same")),
     "maxpool2d-same": (IMAGE, lambda: L.MaxPooling2D((3, 2), 2, padding="same")),
     "maxpool2d-valid": (IMAGE, lambda: L.MaxPooling2D(3)),
@@ -148,51 +162,6 @@ for _name in _ACTIVATIONS.split():
     CASES[f"activation-{_name}"] = (VECTOR, lambda name=_name: L.Activation(name))
 
 
-def randomise(model: Any, rng: np.random.Generator) -> None:
-    """Random weights; variances stay positive."""
-    for weight in model.variables:
-        if weight.dtype != "float32":
-            continue
-        value = rng.normal(0, 0.5, weight.shape)
-        weight.assign(np.abs(value) + 0.5 if "variance" in weight.path else value)
-    for layer in model.layers:
-        if isinstance(layer, L.Normalization) and layer.input_mean is None:
-            layer.finalize_state()
-
-
-def reference(model: Any, feeds: list[np.ndarray]) -> list[np.ndarray]:
-    """Keras's outputs, flat."""
-    return [np.asarray(v) for v in keras.tree.flatten(model(feeds[0] if len(feeds) == 1 else feeds, training=False))]
-
-
-def converted(path: Path, feeds: list[np.ndarray]) -> list[np.ndarray]:
-    """Outputs of the graph that the reader makes, in ONNX Runtime."""
-    model = read(path, ReadOptions())
-    for node in model.graph:
-        assert all(v.shape is not None and v.dtype is not None for v in node.outputs), node.name
-    session = onnxruntime.InferenceSession(ir.serde.serialize_model(model).SerializeToString())
-    declared = [[d if isinstance(d, int) else None for d in v.shape] for v in model.graph.outputs]
-    names = [i.name for i in session.get_inputs()]
-    got = session.run(None, dict(zip(names, feeds, strict=True)))
-    for shape, value in zip(declared, got, strict=True):
-        assert len(shape) == value.ndim
-        assert all(d is None or d == v for d, v in zip(shape, value.shape, strict=True))
-    return got
-
-
-def agree(model: Any, feeds: list[np.ndarray], folder: Path, suffixes: tuple[str, ...] = (".keras", ".h5")) -> None:
-    """Save, read, run, compare."""
-    wanted = reference(model, feeds)
-    for suffix in suffixes:
-        path = folder / f"model{suffix}"
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            model.save(path)
-        for want, got in zip(wanted, converted(path, feeds), strict=True):
-            assert got.shape == want.shape
-            np.testing.assert_allclose(got, want, rtol=2e-4, atol=2e-5, err_msg=suffix)
-
-
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.filterwarnings("ignore")
 def test_layer(case: str, tmp_path: Path, rng: np.random.Generator) -> None:
@@ -201,3 +170,46 @@ def test_layer(case: str, tmp_path: Path, rng: np.random.Generator) -> None:
     model = keras.Sequential([keras.Input(shape), *(made if isinstance(made, list) else [made])])
     randomise(model, rng)
     agree(model, [rng.normal(0, 1.5, (3, *shape)).astype(np.float32)], tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_conv_channels_first(tmp_path: Path, rng: np.random.Generator) -> None:
+    """TensorFlow's CPU kernels have no channels_first: the same weights in channels_last are the judge."""
+    first, last = (
+        keras.Sequential([keras.Input(shape), L.Conv2D(7, 3, 2, padding="same", data_format=layout)])
+        for shape, layout in (((5, 13, 11), "channels_first"), ((13, 11, 5), "channels_last"))
+    )
+    randomise(first, rng)
+    last.set_weights(first.get_weights())
+    x = rng.normal(size=(3, 5, 13, 11)).astype(np.float32)
+    wanted = np.asarray(last(x.transpose(0, 2, 3, 1))).transpose(0, 3, 1, 2)
+    first.save(tmp_path / "m.keras")
+    np.testing.assert_allclose(converted(tmp_path / "m.keras", [x])[0], wanted, rtol=2e-4, atol=2e-5)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_mixed_precision_is_computed_in_float32_and_said(tmp_path: Path, rng: np.random.Generator) -> None:
+    model = keras.Sequential([keras.Input((7,)), L.Dense(5, "relu", dtype="mixed_float16"), L.Dense(3)])
+    randomise(model, rng)
+    model.save(tmp_path / "m.keras")
+    read_model = read(tmp_path / "m.keras", ReadOptions())
+    assert "mixed precision" in read_model.metadata_props["recast.findings"]
+    x = rng.normal(size=(3, 7)).astype(np.float32)
+    np.testing.assert_allclose(converted(tmp_path / "m.keras", [x])[0], np.asarray(model(x)), rtol=0.02, atol=0.02)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("policy", ["float16", "bfloat16", "float64"])
+def test_other_precisions_are_refused(policy: str, tmp_path: Path) -> None:
+    keras.Sequential([keras.Input((7,)), L.Dense(5, dtype=policy)]).save(tmp_path / "m.keras")
+    with pytest.raises(UnsupportedType, match=policy):
+        read(tmp_path / "m.keras", ReadOptions())
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_quantised_layers_are_refused(tmp_path: Path) -> None:
+    model = keras.Sequential([keras.Input((7,)), L.Dense(5)])
+    model.quantize("int8")
+    model.save(tmp_path / "m.keras")
+    with pytest.raises(RecastError):
+        read(tmp_path / "m.keras", ReadOptions())

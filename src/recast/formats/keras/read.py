@@ -120,6 +120,7 @@ def _build(source: Source, options: ReadOptions) -> ir.Model:
     _drop_unused(builder)
     model = builder.model()
     _name_dims(model)
+    model.meta["recast.findings"] = tuple(reading.findings)
     if reading.findings:
         model.metadata_props["recast.findings"] = reading.findings_json()
     return model

@@ -96,6 +96,17 @@ def resizing(c: LayerCall) -> ir.Value:
     return resize_to(c, x, int(c.get("height")), int(c.get("width")), str(c.get("interpolation", "bilinear")))
 
 
+@reads("ops.Resize")
+def resize_operation(c: LayerCall) -> ir.Value:
+    """``keras.ops.image.resize``."""
+    config = {**c.layer.config, **c.kwargs}
+    odd = ("antialias", "crop_to_aspect_ratio", "pad_to_aspect_ratio")
+    if any(config.get(key) for key in odd) or not isinstance(config.get("size"), list):
+        raise c.refuse("antialias, aspect ratios, or a size that is no pair of numbers")
+    height, width = config["size"]
+    return resize_to(c, c.x, int(height), int(width), str(config.get("interpolation", "bilinear")))
+
+
 @reads("CenterCrop")
 def center_crop(c: LayerCall) -> ir.Value:
     """Cut out the middle."""
