@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from tflite_graphs import Judge
+
+sys.path.insert(0, str(Path(__file__).parent))  # the modules beside this one, in every import mode of pytest
+
+from tflite_graphs import Judge  # noqa: E402
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,12 @@ class Session:
         """Run a file through its signature, inputs resized to the feeds; the names of its operators."""
         more = {} if delegate else {"experimental_op_resolver_type": self._plain}
         interpreter = self._make(model_path=path, num_threads=1, **more)
-        signature = interpreter._get_full_signature_list()["serving_default"]
+        signature = interpreter._get_full_signature_list().get("serving_default") or {
+            "inputs": {f"input{i}": d["index"] for i, d in enumerate(interpreter.get_input_details())},
+            "outputs": {f"output{i}": d["index"] for i, d in enumerate(interpreter.get_output_details())},
+        }
+        if list(feeds) == [""]:  # whatever the only input is called
+            feeds = {next(iter(signature["inputs"])): feeds[""]}
         assert sorted(signature["inputs"]) == sorted(feeds), (signature, list(feeds))
         for name, array in feeds.items():
             index = signature["inputs"][name]

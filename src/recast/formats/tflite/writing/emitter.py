@@ -179,6 +179,8 @@ class Emitter:
     def put(self, value: ir.Value, quant: Quant | None = None) -> int:
         """The tensor that is to hold a value (with its quantisation, if it is an integer one)."""
         if value not in self._of:
+            if value.dtype == ir.DataType.INT4:
+                raise Refused("4-bit integers are for weights only")
             self._of[value] = self.tensor(value.name or "", tensor_type(value.dtype), dims_of(value), quant)
         return self._of[value]
 

@@ -42,6 +42,10 @@ def identity(w: Emitter, node: ir.Node) -> None:
     """Nothing, unless a graph output must be a copy of an input, a constant or another output."""
     x, result = node.inputs[0], node.outputs[0]
     assert x is not None
+    if any(v.uses() or v.is_graph_output() for v in node.outputs[1:]):
+        raise Refused("the mask of a dropout")
+    if len(node.inputs) > 2 and node.inputs[2] is not None and not view.is_scalar(node.inputs[2], 0.0):
+        raise Refused("a dropout in training mode")
     copied = result.is_graph_output() and (x.producer() is None or x.is_graph_output())
     if copied:
         w.reshape(w.take(x), dims_of(result), w.put(result))

@@ -35,6 +35,8 @@ def axes_tensor(w: Emitter, node: ir.Node) -> int | None:
         Refused: it is only known at run time whether there are any.
     """
     value = node.inputs[1] if len(node.inputs) > 1 else None
+    if node.inputs[0] is not None and 0 in dims_of(node.inputs[0]):
+        raise Refused("a reduction of no elements")
     if value is None or view.is_const(value):
         known = _axes(node)
         return None if known is None else w.ints(known)
