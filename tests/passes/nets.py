@@ -11,11 +11,13 @@ from recast.graph.build import Builder
 class Net:
     """A network under construction. ``last``: as a reader of a channels-last format writes it."""
 
-    def __init__(self, last: bool, rng: np.random.Generator, shape: tuple[int, ...] = (3, 13, 17)) -> None:
+    def __init__(
+        self, last: bool, rng: np.random.Generator, shape: tuple[int, ...] = (3, 13, 17), batch: int | str = "batch"
+    ) -> None:
         self.b, self.last, self.rng = Builder("net"), last, rng
         channels, *spatial = shape
         self.shape = (*spatial, channels) if last else (channels, *spatial)
-        self.x = self.b.input("x", ir.DataType.FLOAT, ("batch", *self.shape))
+        self.x = self.b.input("x", ir.DataType.FLOAT, (batch, *self.shape))
 
     def feeds(self, batch: int = 2) -> dict[str, np.ndarray]:
         """Random input."""

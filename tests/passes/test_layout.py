@@ -15,8 +15,8 @@ from .nets import PLAIN, STEPS, Net
 TARGETS = ("channels_last", "channels_first")
 
 
-def build(last: bool, steps: list[str], head: int, seed: int) -> Net:
-    net = Net(last, np.random.default_rng(seed))
+def build(last: bool, steps: list[str], head: int, seed: int, batch: int | str = "batch") -> Net:
+    net = Net(last, np.random.default_rng(seed), batch=batch)
     x = net.conv(net.x, 5)
     for step in steps:
         x = getattr(net, step)(x)
@@ -46,10 +46,13 @@ def build(last: bool, steps: list[str], head: int, seed: int) -> Net:
     target=st.sampled_from(TARGETS),
     io=st.sampled_from(IO),
     seed=st.integers(0, 1000),
+    batch=st.sampled_from(["batch", 1, 2]),
 )
-def test_random_networks(last: bool, steps: list[str], head: int, target: str, io: str, seed: int) -> None:
-    net = build(last, steps, head, seed)
-    laid_out(net.b.model(), net.feeds(), PassOptions(layout=target, io_layout=io))
+def test_random_networks(
+    last: bool, steps: list[str], head: int, target: str, io: str, seed: int, batch: int | str
+) -> None:
+    net = build(last, steps, head, seed, batch)
+    laid_out(net.b.model(), net.feeds(batch if isinstance(batch, int) else 2), PassOptions(layout=target, io_layout=io))
 
 
 @pytest.mark.parametrize("step", STEPS)
