@@ -21,6 +21,7 @@ from recast import formats, prove
 from recast._util import atomic, progress
 from recast.errors import BadRecipe
 from recast.formats._format import Artifact, Finding, Format, ReadOptions, WriteOptions
+from recast.graph.finding import attached
 from recast.prove import Verdict
 from recast.recipe import Checking, Reading, Recipe, Writing
 
@@ -136,12 +137,13 @@ def convert(source: str | Path, target: str | Path, recipe: Recipe = Recipe()) -
     clock = _Clock()
     progress.emit("reading")
     model = load(source, recipe.reading)
+    found = attached(model)
     clock.lap("read")
     if not writer.has_graph or not (len(model.graph) or model.graph.inputs):
         return _convert_weights(model, (reader, writer), (str(source), path), clock)
     original = prove.Source(reader, Path(source), options, model.clone() if recipe.checking.verify else model)
     progress.emit("converting")
-    findings = prepare(model, writer, writing)
+    findings = found + prepare(model, writer, writing)
     clock.lap("passes")
     with atomic.staging(path) as folder:
         artifact = writer.write(model, folder / path.name, WriteOptions(writing.opset))
@@ -178,7 +180,7 @@ def _convert_weights(
         final = _commit(artifact.files, path, UNVERIFIED if different else "")
     count = len(model.graph.initializers)
     told = f"{len(different)} tensors differ: {', '.join(different[:5])}" if different else f"{count} tensors bit-equal"
-    findings = (*artifact.findings, Finding(told, path.name, "warning" if different else "info"))
+    findings = (*attached(model), *artifact.findings, Finding(told, path.name, "warning" if different else "info"))
     verdict: Verdict = "failed" if different else "verified"
     return Conversion(reader.name, writer.name, final, findings, verdict, None, clock.seconds)
 

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+_KEY = "recast.findings"
 
 
 @dataclass(frozen=True)
@@ -13,3 +19,14 @@ class Finding:
     what: str
     where: str = ""
     level: Literal["info", "warning"] = "info"
+
+
+def attach(model: ir.Model, findings: Iterable[Finding]) -> None:
+    """Let a reader's findings travel with its model (in ``model.meta``, which is never written to a file)."""
+    model.meta[_KEY] = tuple(findings)
+
+
+def attached(model: ir.Model) -> tuple[Finding, ...]:
+    """What the reader found."""
+    found: tuple[Finding, ...] = model.meta.get(_KEY, ())
+    return found

@@ -13,6 +13,7 @@ import pytest
 from recast.errors import RecastError, UnsupportedType
 from recast.formats._format import ReadOptions
 from recast.formats.keras.read import read
+from recast.graph.finding import attached
 from tests.formats.keras.reading_judge import agree, converted, randomise
 
 keras = pytest.importorskip("keras", exc_type=ImportError)
@@ -193,7 +194,7 @@ def test_mixed_precision_is_computed_in_float32_and_said(tmp_path: Path, rng: np
     randomise(model, rng)
     model.save(tmp_path / "m.keras")
     read_model = read(tmp_path / "m.keras", ReadOptions())
-    assert "mixed precision" in read_model.metadata_props["recast.findings"]
+    assert any("mixed precision" in f.what for f in attached(read_model))
     x = rng.normal(size=(3, 7)).astype(np.float32)
     np.testing.assert_allclose(converted(tmp_path / "m.keras", [x])[0], np.asarray(model(x)), rtol=0.02, atol=0.02)
 

@@ -12,9 +12,10 @@ import pytest
 
 from recast.errors import UnsupportedOp
 from recast.formats._format import ReadOptions
-from recast.formats.tflite.read import FINDINGS, read
+from recast.formats.tflite.read import read
 from recast.formats.tflite.run import Session
 from recast.graph import LAYER
+from recast.graph.finding import attached
 
 # file: (what random inputs are, largest difference allowed in parts of the output's range)
 FLOAT = {
@@ -159,7 +160,7 @@ def test_person_detect_is_read_like_its_repaired_copy(
     repaired = tmp_path / "repaired.tflite"
     repaired.write_bytes(data)
     judge, model = Session(str(repaired), {}), read(path)
-    assert any("quantized_dimension" in f.what for f in model.meta[FINDINGS])
+    assert any("quantized_dimension" in f.what for f in attached(model))
     for _ in range(3):
         feeds = {"input": rng.integers(-128, 128, (1, 96, 96, 1)).astype(np.int8)}
         want, got = judge.run(feeds), runtime(model).run(None, feeds)[0]

@@ -11,8 +11,9 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from recast.formats.tflite.read import FINDINGS, read
+from recast.formats.tflite.read import read
 from recast.formats.tflite.run import Session
+from recast.graph.finding import attached
 from tests.formats.tflite import reading_cases
 
 pytest.importorskip("tensorflow", reason="the catalogue is written by TensorFlow's converter")
@@ -141,7 +142,7 @@ def test_stored_small(name: str, mode: str, tf: Any, catalogue: Any, tmp_path: P
     np.testing.assert_allclose(got[0], expected[0], atol=spread * (1e-5 if mode == "float16" else 0.03))
     stored = {str(v.dtype) for v in model.graph.initializers.values() if v.const_value and v.const_value.size > 1500}
     assert stored == {"FLOAT16" if mode == "float16" else "INT8"}
-    assert bool(model.meta[FINDINGS]) == (mode == "dynamic")
+    assert bool(attached(model)) == (mode == "dynamic")
 
 
 INTEGER = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -117,10 +116,6 @@ class Reading:
             if layer.class_name != "InputLayer":
                 current = self.call(layer, [current], {})
         return list(flatten(current))
-
-    def findings_json(self) -> str:
-        """Findings as JSON."""
-        return json.dumps([[f.what, f.where, f.level] for f in self.findings])
 
 
 def _inner(layers: list[Layer]) -> Iterator[Layer]:

@@ -18,6 +18,7 @@ from recast.formats.keras.hdf5 import Group, open_hdf5, text
 from recast.formats.keras.network import Reading
 from recast.formats.keras.weights import bind_archive, bind_legacy
 from recast.graph.build import Builder
+from recast.graph.finding import attach
 
 _ZIP = b"PK\x03\x04"
 _MAX_CONFIG_BYTES = 256 << 20
@@ -120,9 +121,8 @@ def _build(source: Source, options: ReadOptions) -> ir.Model:
     _drop_unused(builder)
     model = builder.model()
     _name_dims(model)
-    model.meta["recast.findings"] = tuple(reading.findings)
-    if reading.findings:
-        model.metadata_props["recast.findings"] = reading.findings_json()
+    attach(model, reading.findings)
+    attach(model, reading.findings)
     return model
 
 

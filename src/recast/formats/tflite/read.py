@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ from recast._util.bounded import as_bad_model
 from recast.errors import RecastError, UnsupportedOp
 from recast.formats._format import ReadOptions
 from recast.formats.tflite.read_file import File, Tensor, load
+from recast.graph.finding import attach
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from recast.formats.tflite.read_scope import Reading
     from recast.graph.build import Builder
 
-FINDINGS = "recast.findings"  # in ``model.meta`` a tuple of Finding, in ``metadata_props`` the same as JSON
 _SHOWN = 12
 
 
@@ -25,7 +24,7 @@ def read(path: Path, options: ReadOptions | None = None) -> ir.Model:
     """Read a file.
 
     Returns:
-        The model. ``model.meta["recast.findings"]`` says what could not be kept exactly.
+        The model; its attached findings say what could not be kept exactly.
 
     Raises:
         BadModel, TooLarge: the file is damaged.
@@ -67,9 +66,7 @@ def _read(file: File, options: ReadOptions) -> ir.Model:
         builder.output(value, name)
     _drop_unused(builder)
     model = builder.model()
-    model.meta[FINDINGS] = tuple(shared.findings)
-    if shared.findings:
-        model.metadata_props[FINDINGS] = json.dumps([[f.what, f.where, f.level] for f in shared.findings])
+    attach(model, shared.findings)
     return model
 
 

@@ -13,6 +13,7 @@ from recast.errors import BadRecipe, UnsafeModel
 from recast.formats._format import ReadOptions
 from recast.formats.torch.checkpoint import read_checkpoint
 from recast.graph import IR_VERSION, OPSET
+from recast.graph.finding import Finding, attach
 from recast.passes.normalise import normalise
 
 _CAPTURE = "recast.formats.torch.capture"
@@ -44,7 +45,7 @@ def read(path: Path, options: ReadOptions) -> ir.Model:
     graph = ir.Graph([], [], nodes=[], initializers=values, opset_imports={"": OPSET}, name=path.stem)
     model = ir.Model(graph, ir_version=IR_VERSION)
     if left:
-        model.metadata_props["recast.left_out"] = ", ".join(left)
+        attach(model, [Finding(f"{len(left)} entries that are no weights were left out", ", ".join(left[:10]))])
     return model
 
 
