@@ -26,11 +26,11 @@ from checker_graphs import MAKERS  # noqa: E402
 from checker_rewrites import REWRITES, NumpyRunner  # noqa: E402
 
 from recast.errors import RecastError  # noqa: E402
-from recast.verify.bounds import integer_bounds  # noqa: E402
-from recast.verify.check import Options, Report, Side, verify  # noqa: E402
-from recast.verify.feeds import FeedPlan, make_feeds  # noqa: E402
-from recast.verify.local import GraphRunner  # noqa: E402
-from recast.verify.oracle import Oracle, OracleUnavailable, is_quantised  # noqa: E402
+from recast.verification.bounds import integer_bounds  # noqa: E402
+from recast.verification.check import Options, Report, Side, verify  # noqa: E402
+from recast.verification.feeds import FeedPlan, make_feeds  # noqa: E402
+from recast.verification.local import GraphRunner  # noqa: E402
+from recast.verification.oracle import Oracle, OracleUnavailable, is_quantised  # noqa: E402
 
 
 def make(name: str, number: int) -> ir.Model:
@@ -44,7 +44,7 @@ def check(source: ir.Model, target: ir.Model, seed: int = 0, optimise: bool | No
     try:
         runner = GraphRunner(target, optimise, threads)
     except RecastError as error:
-        from recast.verify.outcome import Wrong
+        from recast.verification.outcome import Wrong
 
         return Report("source", "target").failed(Wrong("target", error.what))
     return verify(Side("source", None, source), Side("target", runner), Options(seed=seed))

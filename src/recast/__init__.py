@@ -1,9 +1,9 @@
 """Recast: convert neural networks between frameworks, make them smaller, and prove what was done.
 
-    >>> import recast
-    >>> result = recast.convert("model.h5", "model.tflite")
-    >>> result.passed
-    True
+>>> import recast
+>>> result = recast.convert("model.h5", "model.tflite")
+>>> result.passed
+True
 """
 
 from __future__ import annotations

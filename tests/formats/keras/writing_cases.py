@@ -375,7 +375,7 @@ def _(b: Builder, x: ir.Value, f: Callable[..., np.ndarray]) -> ir.Value:
 
 @case("OneHot-values", 3, 7)
 def _(b: Builder, x: ir.Value, f: Callable[..., np.ndarray]) -> ir.Value:
-    ids = b.op("Cast", [b.op("Abs", [b.op("Mul", [x, b.const(4.0)])])], {"to": int(ir.DataType.INT64)})
+    ids = b.op("Cast", [b.op("Mul", [x, b.const(6.0)])], {"to": int(ir.DataType.INT64)})
     return b.op("OneHot", [ids, b.const(13), b.const(np.array([0.5, 2.0], np.float32))], {"axis": 1})
 
 
@@ -396,3 +396,10 @@ def _(b: Builder, x: ir.Value, f: Callable[..., np.ndarray]) -> ir.Value:
 def _(b: Builder, x: ir.Value, f: Callable[..., np.ndarray]) -> ir.Value:
     y = b.op("Einsum", [x, b.weight("w", f(5, 2, 11))], {"equation": "abc,cde->abde"})
     return b.op("Add", [y, b.weight("b", f(11))])
+
+
+@case("Div-integers", 3, 7)
+def _(b: Builder, x: ir.Value, f: Callable[..., np.ndarray]) -> ir.Value:
+    whole = b.op("Cast", [b.op("Mul", [x, b.const(40.0)])], {"to": int(ir.DataType.INT64)})
+    other = b.op("Cast", [b.op("Add", [b.op("Abs", [x]), b.const(2.0)])], {"to": int(ir.DataType.INT64)})
+    return b.op("Add", [b.op("Div", [whole, b.const(7)]), b.op("Div", [whole, b.op("Neg", [other])])])

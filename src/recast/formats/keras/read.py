@@ -122,7 +122,6 @@ def _build(source: Source, options: ReadOptions) -> ir.Model:
     model = builder.model()
     _name_dims(model)
     attach(model, reading.findings)
-    attach(model, reading.findings)
     return model
 
 

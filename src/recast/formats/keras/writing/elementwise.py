@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import onnx_ir as ir
 
 from recast.formats.keras.writing import Unfit, writes
@@ -87,10 +88,10 @@ def binary(ctx: Context, node: ir.Node) -> None:
     if layer is not None and _merge_fits(operands) and not (layer == "Subtract" and len(operands) != 2):
         ctx.bind(out, ctx.layer(node, layer, {}, operands))
         return
-    whole = all(not isinstance(t, Tensor) or "int" in t.dtype for t in operands)
-    name = "FloorDivide" if kind == "Div" and whole else _BINARY.get("Add" if kind in ("Sum", "Mean") else kind)
-    if kind == "Div" and whole:
-        ctx.note("floor", "integer division rounds down in Keras, towards zero in ONNX", view.layer_of(node))
+    if kind == "Div" and all(not isinstance(t, Tensor) or "int" in t.dtype for t in operands):
+        ctx.bind(out, _whole_division(ctx, node, operands[0], operands[1]))
+        return
+    name = _BINARY.get("Add" if kind in ("Sum", "Mean") else kind)
     result = operands[0]
     for index, operand in enumerate(operands[1:]):
         suffix = "" if index == len(operands) - 2 and kind != "Mean" else f"part{index}"
@@ -98,6 +99,27 @@ def binary(ctx: Context, node: ir.Node) -> None:
     if kind == "Mean":
         result = ctx.op(node, "numpy.Multiply", [result, 1.0 / len(operands)])
     ctx.bind(out, result)
+
+
+def _whole_division(ctx: Context, node: ir.Node, left: Any, right: Any) -> Tensor:
+    """Integer division towards zero, as ONNX has it: the magnitudes are divided, then the signs put back."""
+    tensors = [t for t in (left, right) if isinstance(t, Tensor)]
+    if all(t.dtype.startswith("uint") for t in tensors):
+        return ctx.op(node, "numpy.FloorDivide", [left, right])
+    magnitudes: list[Any] = []
+    signs: list[Any] = []
+    for index, operand in enumerate((left, right)):
+        if isinstance(operand, Tensor):
+            shape = operand.shape
+            magnitudes.append(ctx.op(node, "numpy.Absolute", [operand], suffix=f"size{index}", shape=shape))
+            signs.append(ctx.op(node, "numpy.Sign", [operand], suffix=f"sign{index}", shape=shape))
+        else:
+            array = ctx.array(node.inputs[index], "divisor")
+            magnitudes.append(ctx.literal(np.abs(array)))
+            signs.append(ctx.literal(np.sign(array)))
+    quotient = ctx.op(node, "numpy.FloorDivide", magnitudes, suffix="quotient")
+    sign = ctx.op(node, "numpy.Multiply", signs, suffix="sign")
+    return ctx.op(node, "numpy.Multiply", [quotient, sign])
 
 
 def _number(ctx: Context, value: ir.Value | None) -> float | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import onnx_ir as ir
 
 from recast.formats.keras.writing import Unfit, writes
@@ -26,14 +28,17 @@ def top_k(ctx: Context, node: ir.Node) -> None:
 
 @writes("OneHot")
 def one_hot(ctx: Context, node: ir.Node) -> None:
-    """One-hot rows with constant depth and values; a negative index counts from the end only in ONNX."""
+    """One-hot rows with constant depth and values; a negative index counts from the end, as in ONNX."""
     ids = ctx.tensor(node.inputs[0])
     depth = ctx.ints(node.inputs[1], "depth")[0]
     off, on = ctx.array(node.inputs[2], "values").reshape(-1).tolist()
     dtype = keras_dtype(node.outputs[0])
     shape = keras_shape(node.outputs[0])
     axis = view.attr(node, "axis", -1) % len(shape)
-    ctx.note("one_hot", "indices below zero give an empty row in Keras's one-hot", view.layer_of(node))
+    extra: dict[str, Any] = {"shape": ids.shape, "dtype": ids.dtype}
+    below = ctx.op(node, "numpy.Less", [ids, 0], suffix="negative", shape=ids.shape, dtype="bool")
+    turned = ctx.op(node, "numpy.Add", [ids, depth], suffix="turned", **extra)
+    ids = ctx.op(node, "numpy.Where", [below, turned, ids], suffix="index", **extra)
     config = {"num_classes": depth, "axis": axis, "dtype": dtype}
     plain = (off, on) == (0, 1)
     y = ctx.op(node, "nn.OneHot", [ids], config, suffix="" if plain else "rows", shape=shape, dtype=dtype)

@@ -8,9 +8,9 @@ import numpy as np
 import onnx_ir as ir
 
 from recast.graph.view import attr
-from recast.verify.compare import local_max
-from recast.verify.oracle import Oracle, OracleUnavailable
-from recast.verify.tolerances import TABLE
+from recast.verification.compare import local_max
+from recast.verification.oracle import Oracle, OracleUnavailable
+from recast.verification.tolerances import TABLE
 
 _CARRIERS = frozenset(["Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Flatten"])
 

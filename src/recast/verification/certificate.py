@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from recast.verify.compare import Difference
-from recast.verify.outcome import FeedRecord, Report
+from recast.verification.compare import Difference
+from recast.verification.outcome import FeedRecord, Report
 
 SCHEMA = 1
 

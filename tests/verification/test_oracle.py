@@ -11,10 +11,10 @@ import onnx
 import onnx_ir as ir
 import pytest
 
-from recast.verify.feeds import FeedPlan, make_feeds
-from recast.verify.judge import measure_noise
-from recast.verify.local import GraphRunner
-from recast.verify.oracle import Oracle, OracleUnavailable, is_quantised
+from recast.verification.feeds import FeedPlan, make_feeds
+from recast.verification.judge import measure_noise
+from recast.verification.local import GraphRunner
+from recast.verification.oracle import Oracle, OracleUnavailable, is_quantised
 
 # Types compared in a form of their own, results rounded to bfloat16, expected values given to four digits.
 NOT_COMPARED = (

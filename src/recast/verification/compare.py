@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from recast.verify.tolerances import FREE_FRACTION, LEAST, Tolerance
+from recast.verification.tolerances import FREE_FRACTION, LEAST, Tolerance
 
 _SLICE = 8  # a slice with fewer elements says nothing about scale
 

@@ -10,8 +10,8 @@ from checker_faults import FAULTS
 
 from recast.formats import by_name
 from recast.formats._format import ReadOptions
-from recast.verify.check import Side, verify
-from recast.verify.local import GraphRunner
+from recast.verification.check import Side, verify
+from recast.verification.local import GraphRunner
 
 FILES = {
     "resnet8": "ic-resnet8-cifar10/pretrainedResnet_quant.tflite",

@@ -15,8 +15,8 @@ import numpy as np
 import onnx_ir as ir
 
 from recast.graph import OPSET
-from recast.verify.kernels import Call, Kernel, kernels
-from recast.verify.tolerances import ROUGH_UNITS
+from recast.verification.kernels import Call, Kernel, kernels
+from recast.verification.tolerances import ROUGH_UNITS
 
 # Operators of ONNX's reference implementation that the node tests passed in float64.
 REFERENCE = frozenset((

@@ -15,17 +15,17 @@ import onnx_ir as ir
 from recast.errors import RecastError
 from recast.graph import ORIGIN
 from recast.graph.view import layer_of
-from recast.verify import compare
-from recast.verify.compare import Difference
-from recast.verify.feeds import Feed
-from recast.verify.judge import measure_noise
-from recast.verify.local import perm_of
-from recast.verify.oracle import Oracle, OracleUnavailable
-from recast.verify.outcome import Note, Report
-from recast.verify.tolerances import TABLE, for_dtype
+from recast.verification import compare
+from recast.verification.compare import Difference
+from recast.verification.feeds import Feed
+from recast.verification.judge import measure_noise
+from recast.verification.local import perm_of
+from recast.verification.oracle import Oracle, OracleUnavailable
+from recast.verification.outcome import Note, Report
+from recast.verification.tolerances import TABLE, for_dtype
 
 if TYPE_CHECKING:
-    from recast.verify.check import Side
+    from recast.verification.check import Side
 
 Writer = Callable[[ir.Model], "Side"]
 _LIMIT_BYTES = 512_000_000  # intermediate values held at once

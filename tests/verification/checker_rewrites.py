@@ -9,8 +9,8 @@ import onnx_ir as ir
 from checker_faults import set_attr, set_const
 
 from recast.graph.view import attr, const
-from recast.verify.local import GraphRunner
-from recast.verify.oracle import Oracle
+from recast.verification.local import GraphRunner
+from recast.verification.oracle import Oracle
 
 Rewrite = Callable[[ir.Model], bool]
 REWRITES: dict[str, Rewrite] = {}

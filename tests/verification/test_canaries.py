@@ -10,10 +10,10 @@ from checker_faults import FAULTS
 from checker_rewrites import NumpyRunner
 
 from recast._util.child import TensorSpec
-from recast.verify.check import Side, verify
-from recast.verify.compare import against_exact, tight
-from recast.verify.local import GraphRunner
-from recast.verify.tolerances import TABLE, for_dtype
+from recast.verification.check import Side, verify
+from recast.verification.compare import against_exact, tight
+from recast.verification.local import GraphRunner
+from recast.verification.tolerances import TABLE, for_dtype
 
 EXECUTED = {"batchnorm-epsilon", "zero-point-off-by-one", "integer-off-by-one", "bias-missing", "float32-weights"}
 

@@ -11,13 +11,13 @@ import onnx_ir as ir
 from recast._util.child import TensorSpec
 from recast.errors import RecastError
 from recast.formats._format import Runner
-from recast.verify.bounds import integer_bounds
-from recast.verify.compare import Difference
-from recast.verify.feeds import Feed, FeedPlan, make_feeds
-from recast.verify.judge import Judge
-from recast.verify.local import GraphRunner, perm_of
-from recast.verify.oracle import is_quantised
-from recast.verify.outcome import FeedRecord, Note, Report, Wrong
+from recast.verification.bounds import integer_bounds
+from recast.verification.compare import Difference
+from recast.verification.feeds import Feed, FeedPlan, make_feeds
+from recast.verification.judge import Judge
+from recast.verification.local import GraphRunner, perm_of
+from recast.verification.oracle import is_quantised
+from recast.verification.outcome import FeedRecord, Note, Report, Wrong
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def verify(source: Side, target: Side, options: Options | None = None) -> Report
     if pair.match():
         _run_all(pair, options)
     if report.wrong and options.writer is not None and source.graph is not None:
-        from recast.verify.bisect import locate
+        from recast.verification.bisect import locate
 
         locate(report, source.graph, options.writer, pair.first_bad)
     if source.runner is None:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from recast.verify.kernels import Call, Result, kernel
-from recast.verify.tolerances import JITTER_STEPS
+from recast.verification.kernels import Call, Result, kernel
+from recast.verification.tolerances import JITTER_STEPS
 
 _PYTHON_ERF = np.frompyfunc(math.erf, 1, 1)
 

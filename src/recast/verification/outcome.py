@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from recast.errors import ParityFailure
-from recast.verify.compare import Difference
-from recast.verify.tolerances import Tolerance
+from recast.verification.compare import Difference
+from recast.verification.tolerances import Tolerance
 
 
 @dataclass(frozen=True)

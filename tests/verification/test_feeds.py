@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from recast._util.child import TensorSpec
-from recast.verify.bounds import integer_bounds
-from recast.verify.feeds import FeedPlan, index_code, make_feeds
+from recast.verification.bounds import integer_bounds
+from recast.verification.feeds import FeedPlan, index_code, make_feeds
 
 
 def test_eight_kinds_none_constant_and_reproducible() -> None:

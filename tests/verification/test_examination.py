@@ -11,9 +11,9 @@ from checker_graphs import MAKERS
 from checker_rewrites import REWRITES, NumpyRunner
 
 from recast.errors import RecastError
-from recast.verify.check import Side, verify
-from recast.verify.local import GraphRunner
-from recast.verify.oracle import is_quantised
+from recast.verification.check import Side, verify
+from recast.verification.local import GraphRunner
+from recast.verification.oracle import is_quantised
 
 # Faults that change nothing in that graph (proved bit-equal by the script), or less than a step of rounding.
 HARMLESS = {

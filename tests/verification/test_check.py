@@ -15,9 +15,9 @@ from checker_faults import FAULTS, pick, set_attr
 from recast.errors import ParityFailure, RuntimeDied
 from recast.graph import PERM
 from recast.graph.build import Builder
-from recast.verify.certificate import certificate, certificate_path, certificate_text
-from recast.verify.check import Options, Side, verify
-from recast.verify.local import GraphRunner
+from recast.verification.certificate import certificate, certificate_path, certificate_text
+from recast.verification.check import Options, Side, verify
+from recast.verification.local import GraphRunner
 
 
 def net(number: int = 3, name: str = "residual") -> ir.Model:

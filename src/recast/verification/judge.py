@@ -8,12 +8,12 @@ from dataclasses import replace
 import numpy as np
 import onnx_ir as ir
 
-from recast.verify import compare
-from recast.verify.compare import Difference
-from recast.verify.feeds import Feed
-from recast.verify.oracle import Oracle, OracleUnavailable
-from recast.verify.ties import only_ties
-from recast.verify.tolerances import DISTURBED_RUNS, JITTER_RUNS, TABLE, Tolerance, for_dtype
+from recast.verification import compare
+from recast.verification.compare import Difference
+from recast.verification.feeds import Feed
+from recast.verification.oracle import Oracle, OracleUnavailable
+from recast.verification.ties import only_ties
+from recast.verification.tolerances import DISTURBED_RUNS, JITTER_RUNS, TABLE, Tolerance, for_dtype
 
 
 class Judge:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from recast.verify.kernels import Call, Result, kernel
+from recast.verification.kernels import Call, Result, kernel
 
 
 def _per_channel(values: np.ndarray, rank: int) -> np.ndarray:

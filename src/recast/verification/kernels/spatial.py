@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from recast.verify.kernels import Call, Result, kernel
+from recast.verification.kernels import Call, Result, kernel
 
 
 def _pads(

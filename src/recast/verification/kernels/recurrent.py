@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from recast.verify.kernels import Call, Result, kernel
+from recast.verification.kernels import Call, Result, kernel
 
 Gate = Callable[[np.ndarray], np.ndarray]
 
