@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -90,7 +90,7 @@ def convert(  # noqa: PLR0913 one parameter per flag
 
     recipe = Recipe(
         Reading(parse_inputs(shapes), weights, trust),
-        Writing(to, batch, io_layout, dtype, opset, force),  # type: ignore[arg-type] checked by Writing itself
+        Writing(to, batch, cast(Any, io_layout), cast(Any, dtype), opset, force),  # Writing checks them
         Checking(not no_verify, data, seed),
     )
     with show.progress(as_json):

@@ -83,12 +83,12 @@ def _target_row(path: Path) -> Row:
         return Row(format_.name, path.name, 0, None, None, None, "refused", error.what)
     size = sum(f.stat().st_size for f in result.files if not f.name.endswith(pipeline.CERTIFICATE))
     convert_s = sum(s for step, s in result.seconds.items() if step != "verify")
-    accuracy, error, note = None, None, ""
+    accuracy, max_error, note = None, None, ""
     if result.verdict == "not judged":
         note = f"written; to verify it: pip install 'recast-nn[{format_.judge[1]}]'"
     elif result.report is not None and result.report.worst is not None:
-        accuracy, error = _accuracy(format_, result.files[0]), result.report.worst.max_abs
-    return Row(format_.name, path.name, size, accuracy, error, convert_s, result.verdict, note)
+        accuracy, max_error = _accuracy(format_, result.files[0]), result.report.worst.max_abs
+    return Row(format_.name, path.name, size, accuracy, max_error, convert_s, result.verdict, note)
 
 
 def _accuracy(format_: Format, path: Path) -> float:

@@ -80,7 +80,7 @@ def _convert_version(model: ir.Model, where: str) -> ir.Model:
         if tensor is not None and tensor.size > _KEEP_ELEMENTS:
             held[name] = tensor
             value.const_value = None
-            value.shape, value.type = ir.Shape(tensor.shape), ir.TensorType(tensor.dtype)
+            value.shape, value.type = ir.Shape(tensor.shape.numpy()), ir.TensorType(tensor.dtype)
             model.graph.initializers.pop(name)
             model.graph.inputs.append(value)
         elif isinstance(tensor, ir.ExternalTensor):  # its file name would lose its folder on the way
