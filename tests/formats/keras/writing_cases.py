@@ -147,9 +147,7 @@ def _(b: Builder, x: ir.Value, f: Callable[..., np.ndarray]) -> ir.Value:
     return b.op("Add", [b.op("Relu", [x]), b.op("Tanh", [x])])
 
 
-@case("Sub-constant_first", 3, 7, 5)
-def _(b: Builder, x: ir.Value, f: Callable[..., np.ndarray]) -> ir.Value:
-    return b.op("Sub", [b.const(1.0), x])
+CASES["Sub-constant_first"] = ((3, 7, 5), lambda b, x, f: b.op("Sub", [b.const(1.0), x]))
 
 
 @case("Mul-broadcast_gate", *IMG)
@@ -163,9 +161,7 @@ def _(b: Builder, x: ir.Value, f: Callable[..., np.ndarray]) -> ir.Value:
     return b.op("Mean", [x, b.op("Relu", [x]), b.op("Tanh", [x])])
 
 
-@case("Pow-square", 3, 7, 5)
-def _(b: Builder, x: ir.Value, f: Callable[..., np.ndarray]) -> ir.Value:
-    return b.op("Pow", [x, b.const(2.0)])
+CASES["Pow-square"] = ((3, 7, 5), lambda b, x, f: b.op("Pow", [x, b.const(2.0)]))
 
 
 @case("Clip-relu6", 3, 7, 5)
@@ -173,14 +169,8 @@ def _(b: Builder, x: ir.Value, f: Callable[..., np.ndarray]) -> ir.Value:
     return b.op("Clip", [b.op("Mul", [x, b.const(9.0)]), b.const(0.0), b.const(6.0)])
 
 
-@case("Clip-both", 3, 7, 5)
-def _(b: Builder, x: ir.Value, f: Callable[..., np.ndarray]) -> ir.Value:
-    return b.op("Clip", [x, b.const(-0.3), b.const(0.2)])
-
-
-@case("Clip-upper", 3, 7, 5)
-def _(b: Builder, x: ir.Value, f: Callable[..., np.ndarray]) -> ir.Value:
-    return b.op("Clip", [x, None, b.const(0.2)])
+CASES["Clip-both"] = ((3, 7, 5), lambda b, x, f: b.op("Clip", [x, b.const(-0.3), b.const(0.2)]))
+CASES["Clip-upper"] = ((3, 7, 5), lambda b, x, f: b.op("Clip", [x, None, b.const(0.2)]))
 
 
 @case("Where-greater", 3, 7, 5)
