@@ -13,6 +13,14 @@ if TYPE_CHECKING:
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _ZIP = b"PK\x03\x04"
 
+# ONNX functions that the writer expresses itself
+_NATIVE = (
+    "Attention Celu Clip DepthToSpace Elu Gelu GreaterOrEqual GroupNormalization HardSigmoid HardSwish "
+    "LayerNormalization LeakyRelu LessOrEqual LogSoftmax Mish PRelu RMSNormalization ReduceL1 ReduceL2 "
+    "ReduceLogSum ReduceLogSumExp ReduceSumSquare Relu Selu Softmax Softplus Softsign SpaceToDepth Swish "
+    "ThresholdedRelu "
+).split()
+
 
 class KerasFormat(Format):
     """Whole Keras models: architecture and weights in one file."""
@@ -23,6 +31,7 @@ class KerasFormat(Format):
     layout: ClassVar[Layout] = "channels_last"
     passes: ClassVar[tuple[str, ...]] = ("fold_constants", "layout", "clean")
     rnn_batch_major: ClassVar[bool] = True
+    keep_functions: ClassVar[frozenset[str]] = frozenset(_NATIVE)
     judge: ClassVar[tuple[str, str]] = ("keras", "keras")
 
     def sniff(self, path: Path, head: bytes) -> bool:
