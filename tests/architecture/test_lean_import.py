@@ -12,9 +12,17 @@ HEAVY = ["torch", "tensorflow", "keras", "mindspore", "openvino", "onnxruntime",
          "numpy", "sympy", "scipy", "h5py", "pyfive"]  # fmt: skip
 
 
+PROBE = """
+import sys, json
+{code}
+real = [name for name, module in sys.modules.items() if getattr(module, "__loader__", None)]
+print("LOADED", json.dumps(real))  # the stand-in of a deferred module has no loader
+"""
+
+
 def loaded(code: str) -> set[str]:
-    probe = f"import sys, json\n{code}\nprint('LOADED', json.dumps(sorted(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    command = [sys.executable, "-c", PROBE.format(code=code)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     line = next(x for x in done.stdout.splitlines() if x.startswith("LOADED"))
     return set(json.loads(line.removeprefix("LOADED ")))
 
