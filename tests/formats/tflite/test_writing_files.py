@@ -58,6 +58,25 @@ def test_data_behind_the_flatbuffer(
     np.testing.assert_allclose(found["scores"], run_onnx(model, feeds)["scores"], rtol=1e-4, atol=1e-4)
 
 
+def test_half_precision(litert: Judge, tmp_path: Path, rng: np.random.Generator) -> None:
+    """Half-precision inside: constants stay small, arithmetic is float32, and the user is told."""
+    b = Builder("net")
+    x = b.input("x", ir.DataType.FLOAT, ("batch", 5, 7, 3))
+    y = b.op("Cast", [x], {"to": 10})
+    kernel, bias = (b.weight(n, rng.normal(size=s).astype(np.float16)) for n, s in (("k", (31, 3, 3, 3)), ("b", 31)))
+    y = b.op("Relu", [image(b, "Conv", [y, kernel, bias])])
+    y = b.op("Mul", [y, b.weight("s", rng.normal(size=31).astype(np.float16))])
+    b.output(b.op("Cast", [y], {"to": 1}), "out")
+    model = b.model()
+    path = tmp_path / "model.tflite"
+    made = FORMAT.write(model, path, WriteOptions())
+    assert any("float16" in f.what for f in made.findings)
+    feeds = {"x": rng.normal(size=(2, 5, 7, 3)).astype(np.float32)}
+    operators, found = litert.run(path, feeds)
+    assert sorted(operators) == ["CONV_2D", "DEQUANTIZE", "DEQUANTIZE", "MUL"]
+    np.testing.assert_allclose(found["out"], run_onnx(model, feeds)["out"], rtol=2e-2, atol=2e-2)
+
+
 def test_all_problems_are_named(tmp_path: Path) -> None:
     b = Builder("net")
     x = b.input("x", ir.DataType.FLOAT, (2, 5, 7, 3))

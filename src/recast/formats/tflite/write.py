@@ -16,8 +16,9 @@ from recast.formats.tflite.flat_write import Blob, write_model
 from recast.formats.tflite.write_prune import prune, used_buffers
 from recast.formats.tflite.write_runtime import minimum_runtime
 from recast.formats.tflite.writing import IMAGE, Refused, handlers
-from recast.formats.tflite.writing.emitter import Emitter, Operator, Tensor, quant_of_value
+from recast.formats.tflite.writing.emitter import Emitter, Operator, Tensor, dims_of, quant_of_value, type_number
 from recast.graph import view
+from recast.graph.finding import Finding
 
 _SHOWN = 20  # problems listed in one error
 
@@ -29,6 +30,8 @@ def write(model: ir.Model, path: Path, options: WriteOptions) -> Artifact:
         UnsupportedOp: what TFLite cannot express, all of it in one error.
     """
     emitter, inputs, outputs = emit(model.graph)
+    if any(v.dtype == ir.DataType.FLOAT16 for n in model.graph for v in n.outputs):
+        emitter.findings.append(Finding("float16 is computed in float32: LiteRT has no float16 arithmetic on CPUs"))
     write_model(path, _assemble(model.graph, emitter, inputs, outputs))
     return Artifact((path,), tuple(emitter.findings))
 
@@ -44,7 +47,7 @@ def emit(graph: ir.Graph) -> tuple[Emitter, list[int], list[int]]:
     inputs, outputs = [], []
     for value in graph.inputs:
         try:
-            inputs.append(emitter.put(value, quant_of_value(value)))
+            inputs.append(_input(emitter, value))
         except Refused as reason:
             problems.append((value.name or "", "input", str(reason)))
     known = handlers()
@@ -61,12 +64,31 @@ def emit(graph: ir.Graph) -> tuple[Emitter, list[int], list[int]]:
     if not problems:
         for value in graph.outputs:
             try:
-                outputs.append(emitter.take(value))
+                outputs.append(_output(emitter, value))
             except Refused as reason:
                 problems.append((value.name or "", "output", str(reason)))
     if problems:
         raise _refusal(problems)
     return emitter, inputs, outputs
+
+
+def _input(emitter: Emitter, value: ir.Value) -> int:
+    """A graph input's tensor; half precision is cast at the border."""
+    if value.dtype != ir.DataType.FLOAT16:
+        return emitter.put(value, quant_of_value(value))
+    index = emitter.tensor(value.name or "", "FLOAT16", dims_of(value))
+    options = {"in_data_type": type_number("FLOAT16"), "out_data_type": type_number("FLOAT32")}
+    emitter.later(value, lambda: emitter.then("CAST", [index], None, ("CastOptions", options), "FLOAT32"))
+    return index
+
+
+def _output(emitter: Emitter, value: ir.Value) -> int:
+    """A graph output's tensor."""
+    index = emitter.take(value)
+    if value.dtype != ir.DataType.FLOAT16:
+        return index
+    options = {"in_data_type": type_number("FLOAT32"), "out_data_type": type_number("FLOAT16")}
+    return emitter.then("CAST", [index], None, ("CastOptions", options), "FLOAT16")
 
 
 def _unknown(node: ir.Node) -> str:

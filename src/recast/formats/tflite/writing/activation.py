@@ -7,7 +7,7 @@ import onnx_ir as ir
 
 from recast.formats.tflite.writing import Refused, writes
 from recast.formats.tflite.writing.constants import Quant
-from recast.formats.tflite.writing.emitter import Emitter, dims_of, relu_name
+from recast.formats.tflite.writing.emitter import FLOATS, Emitter, dims_of, relu_name
 from recast.formats.tflite.writing.weights import float_constant
 from recast.graph import view
 
@@ -23,7 +23,7 @@ def relu(w: Emitter, node: ir.Node) -> None:
 def clip(w: Emitter, node: ir.Node) -> None:
     """RELU6 and its kind, else MAXIMUM and MINIMUM."""
     name = relu_name(node)
-    if name is not None and node.outputs[0].dtype == ir.DataType.FLOAT:
+    if name is not None and node.outputs[0].dtype in FLOATS:
         site = w.site(node, [node.inputs[0]])
         w.op(name, site.inputs, [site.output])
         return

@@ -98,7 +98,7 @@ class Cell:
     def _dense(self, w: Emitter, source: int, weight: Weight, bias: np.ndarray, shape: tuple[int, ...]) -> int:
         filters = w.weight(weight)
         if weight.type != "FLOAT32":
-            filters = w.then("DEQUANTIZE", [filters], None, ("DequantizeOptions", {}), "FLOAT32")
+            filters = w.dequantised(filters)
         options = ("FullyConnectedOptions", {"keep_num_dims": len(shape) > 2})
         return w.then("FULLY_CONNECTED", [source, filters, w.constant(bias)], shape, options)
 

@@ -87,7 +87,7 @@ def weight_tensor(w: Emitter, weight: Weight, site: Site, value: ir.Value | None
     index = w.weight(weight, name)
     if site.quantised or weight.type == "FLOAT32":
         return index
-    return w.then("DEQUANTIZE", [index], None, ("DequantizeOptions", {}), "FLOAT32")
+    return w.dequantised(index)
 
 
 def lift(win: Window) -> Window:

@@ -8,7 +8,7 @@ import onnx_ir as ir
 from recast.formats.tflite.schema import number
 from recast.formats.tflite.writing import Refused, writes
 from recast.formats.tflite.writing.constants import tensor_type
-from recast.formats.tflite.writing.emitter import Emitter
+from recast.formats.tflite.writing.emitter import FLOATS, Emitter
 from recast.formats.tflite.writing.pool import same_scale
 from recast.graph import view
 
@@ -49,12 +49,12 @@ _UNARY = {
 def arithmetic(w: Emitter, node: ir.Node) -> None:
     """ADD, SUB, MUL, DIV with a fused activation."""
     builtin, table = _BINARY[node.op_type]
-    if node.op_type == "Div" and node.outputs[0].dtype != ir.DataType.FLOAT:
+    if node.op_type == "Div" and node.outputs[0].dtype not in FLOATS:
         if node.outputs[0].dtype == ir.DataType.INT32:
             _integer_division(w, node)
             return
         raise Refused("integer division of this type")
-    if node.outputs[0].dtype != ir.DataType.FLOAT:
+    if node.outputs[0].dtype not in FLOATS:
         _in_int32(w, node, builtin, (table, {}))
         return
     quantised = node.op_type != "Div"
@@ -119,7 +119,7 @@ def _fold(w: Emitter, node: ir.Node, builtin: str, options: tuple[str, dict[str,
     if len(node.inputs) == 1:
         w.alias(node.outputs[0], w.take(node.inputs[0]))
         return
-    if node.outputs[0].dtype != ir.DataType.FLOAT and len(node.inputs) == 2:
+    if node.outputs[0].dtype not in FLOATS and len(node.inputs) == 2:
         _in_int32(w, node, builtin, options)
         return
     moves = builtin != "ADD"
@@ -177,12 +177,9 @@ def cast(w: Emitter, node: ir.Node) -> None:
     """CAST; half-precision constants are kept and dequantised when loading."""
     source, result = node.inputs[0], node.outputs[0]
     assert source is not None
-    before, after = tensor_type(source.dtype), tensor_type(result.dtype)
+    before, after = (_computed(v.dtype) for v in (source, result))
     if before == after:
-        w.alias(result, w.take(source))
-        return
-    if view.is_const(source) and (before, after) == ("FLOAT16", "FLOAT32"):
-        w.later(result, lambda: _half(w, source, result))
+        w.later(result, lambda: w.take(source))
         return
     if before.startswith("FLOAT") and after in ("UINT8", "INT8", "INT16", "UINT16", "UINT32", "UINT64"):
         raise Refused(f"casting {before} to {after}: out-of-range values differ between runtimes")
@@ -192,6 +189,7 @@ def cast(w: Emitter, node: ir.Node) -> None:
     w.op("CAST", [w.take(source)], [w.put(result)], ("CastOptions", options))
 
 
-def _half(w: Emitter, source: ir.Value, result: ir.Value) -> int:
-    index = w.weight(w.weight_of(source), source.name or "")
-    return w.then("DEQUANTIZE", [index], None, ("DequantizeOptions", {}), "FLOAT32")
+def _computed(dtype: ir.DataType | None) -> str:
+    """The type that values of this type have while LiteRT computes."""
+    name = tensor_type(dtype)
+    return "FLOAT32" if name == "FLOAT16" else name

@@ -18,6 +18,7 @@ from recast.graph.finding import Finding
 
 RELUS = {(0.0, 6.0): "RELU6", (-1.0, 1.0): "RELU_N1_TO_1", (0.0, None): "RELU"}
 SMALL = ("INT8", "UINT8", "INT16", "UINT16")
+FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16)
 INTEGERS = (ir.DataType.INT8, ir.DataType.UINT8, ir.DataType.INT16)
 
 Dims = tuple[int, ...]  # -1: not known before run time
@@ -171,18 +172,28 @@ class Emitter:
             source = self._integer_tensor(value)
             self.op("DEQUANTIZE", [source], [self.put(value)], ("DequantizeOptions", {}))
         elif value.const_value is not None:
-            self._of[value] = self.weight(self.weight_of(value), value.name or "")
+            index = self.weight(self.weight_of(value), value.name or "")
+            half = value.dtype == ir.DataType.FLOAT16
+            self._of[value] = self.dequantised(index) if half else index
         else:
             return self.put(value)
         return self._of[value]
 
     def put(self, value: ir.Value, quant: Quant | None = None) -> int:
-        """The tensor that is to hold a value (with its quantisation, if it is an integer one)."""
+        """The tensor that is to hold a value (with its quantisation, if it is an integer one).
+
+        LiteRT has no float16 arithmetic: such values are float32 (their constants stay half precision).
+        """
         if value not in self._of:
             if value.dtype == ir.DataType.INT4:
                 raise Refused("4-bit integers are for weights only")
-            self._of[value] = self.tensor(value.name or "", tensor_type(value.dtype), dims_of(value), quant)
+            type_name = "FLOAT32" if value.dtype == ir.DataType.FLOAT16 else tensor_type(value.dtype)
+            self._of[value] = self.tensor(value.name or "", type_name, dims_of(value), quant)
         return self._of[value]
+
+    def dequantised(self, index: int) -> int:
+        """Half-precision or integer weights as float32, made once when the file is loaded."""
+        return self.then("DEQUANTIZE", [index], None, ("DequantizeOptions", {}), "FLOAT32")
 
     def alias(self, value: ir.Value, index: int) -> None:
         """Let a value be a tensor that exists."""
@@ -322,7 +333,7 @@ class Emitter:
     def fuse_activation(self, value: ir.Value) -> tuple[str, ir.Value, ir.Node | None]:
         """The activation that alone uses a value and can be fused: its name, its result and its node."""
         node = view.sole_consumer(value)
-        if node is None or node.domain or value.dtype != ir.DataType.FLOAT:
+        if node is None or node.domain or value.dtype not in FLOATS:
             return "NONE", value, None
         name = relu_name(node)
         return (name, node.outputs[0], node) if name else ("NONE", value, None)
