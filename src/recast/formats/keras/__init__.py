@@ -14,12 +14,38 @@ _HDF5 = b"\x89HDF\r\n\x1a\n"
 _ZIP = b"PK\x03\x04"
 
 # ONNX functions that the writer expresses itself
-_NATIVE = (
-    "Attention Celu Clip DepthToSpace Elu Gelu GreaterOrEqual GroupNormalization HardSigmoid HardSwish "
-    "LayerNormalization LeakyRelu LessOrEqual LogSoftmax Mish PRelu RMSNormalization ReduceL1 ReduceL2 "
-    "ReduceLogSum ReduceLogSumExp ReduceSumSquare Relu Selu Softmax Softplus Softsign SpaceToDepth Swish "
-    "ThresholdedRelu "
-).split()
+_NATIVE = [
+    "Attention",
+    "Celu",
+    "Clip",
+    "DepthToSpace",
+    "Elu",
+    "Gelu",
+    "GreaterOrEqual",
+    "GroupNormalization",
+    "HardSigmoid",
+    "HardSwish",
+    "LayerNormalization",
+    "LeakyRelu",
+    "LessOrEqual",
+    "LogSoftmax",
+    "Mish",
+    "PRelu",
+    "RMSNormalization",
+    "ReduceL1",
+    "ReduceL2",
+    "ReduceLogSum",
+    "ReduceLogSumExp",
+    "ReduceSumSquare",
+    "Relu",
+    "Selu",
+    "Softmax",
+    "Softplus",
+    "Softsign",
+    "SpaceToDepth",
+    "Swish",
+    "ThresholdedRelu",
+]
 
 
 class KerasFormat(Format):
@@ -29,7 +55,7 @@ class KerasFormat(Format):
     title: ClassVar[str] = "Keras"
     suffixes: ClassVar[tuple[str, ...]] = (".keras", ".h5", ".hdf5")
     layout: ClassVar[Layout] = "channels_last"
-    passes: ClassVar[tuple[str, ...]] = ("fold_constants", "layout", "clean")
+    passes: ClassVar[tuple[str, ...]] = ("inline_functions", "fold_constants", "layout", "clean")
     rnn_batch_major: ClassVar[bool] = True
     keep_functions: ClassVar[frozenset[str]] = frozenset(_NATIVE)
     judge: ClassVar[tuple[str, str]] = ("keras", "keras")
