@@ -148,6 +148,24 @@ def test_all_unknown_classes_in_one_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "disguise",
+    [
+        {"class_name": "Custom>Dense"},
+        {"module": "__main__", "registered_name": "Dense"},
+        {"registered_name": "my>Dense"},
+    ],
+    ids=["registered-h5", "unregistered", "registered"],
+)
+def test_custom_class_with_the_name_of_a_keras_layer(disguise: dict[str, str], tmp_path: Path) -> None:
+    refused(old_file(tmp_path / "m.h5", [INPUT, {**DENSE, **disguise}]), UnsupportedOp)
+
+
+def test_custom_model_class(tmp_path: Path) -> None:
+    config = {"class_name": "MyModel", "config": {"name": "m", "layers": [INPUT, DENSE]}}
+    assert "MyModel" in refused(old_file(tmp_path / "m.h5", [], config=config), UnsupportedOp)
+
+
+@pytest.mark.parametrize(
     "weights",
     [
         {"d/kernel:0": np.ones((5, 3), "f4")},

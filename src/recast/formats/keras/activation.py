@@ -29,7 +29,7 @@ def activate(c: LayerCall, value: ir.Value, spec: Any) -> ir.Value:
         return _layer(c, value, inner)
     if spec is None:
         return value
-    function = FUNCTIONS.get(str(spec).split(">")[-1])
+    function = FUNCTIONS.get(str(spec))
     if function is None:
         raise c.refuse(f"unknown activation '{spec}'", "use an activation of Keras")
     return function(c, value)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from recast._util.bounded import MAX_DEPTH, MAX_NODES
-from recast.errors import BadModel, UnsafeModel
+from recast.errors import BadModel, UnsafeModel, UnsupportedOp
 
 NETWORKS = ("Functional", "Sequential", "Model", "Container", "Graph")
 _DAMAGED = "the file is damaged or was edited: save the model again"
@@ -89,6 +89,12 @@ def parse_network(data: Any, version: int, prefix: str = "", depth: int = 0) -> 
     if depth > 50:
         raise BadModel("models are nested more than 50 deep", prefix, _DAMAGED)
     class_name, config = data.get("class_name"), data.get("config")
+    if class_name not in NETWORKS:
+        raise UnsupportedOp(
+            f"the model is of the custom class '{class_name}', whose code may do anything with its layers",
+            prefix or "model config",
+            "rebuild it as keras.Model(inputs, outputs) or Sequential and save again",
+        )
     if isinstance(config, list):  # Keras 1 Sequential
         config = {"name": data.get("name") or class_name.lower(), "layers": config}
     if not isinstance(config, dict) or not isinstance(config.get("layers"), list):
@@ -136,11 +142,23 @@ def parse_layer(item: dict[str, Any], version: int, prefix: str = "", depth: int
         class_name, raw = modern(class_name, raw)
     bare = not module and version >= 3 and network is None and "trainable" not in raw
     operation = ".ops." in module or (bare and _is_operation(class_name))
-    custom = bool(item.get("registered_name")) and item["registered_name"] not in (class_name, "Functional")
-    layer = Layer(class_name, name, raw, path, operation=operation, custom=custom and not operation, network=network)
+    layer = Layer(class_name, name, raw, path, operation=operation, custom=_is_custom(item), network=network)
     for node in item.get("inbound_nodes") or []:
         layer.calls.append(_call(node, path))
     return layer
+
+
+_OWN_MODULES = ("keras", "tf_keras", "tensorflow", "tensorflow_keras")
+_OF_APPLICATIONS = ("LayerScale", "CustomScaleLayer")
+
+
+def _is_custom(item: dict[str, Any]) -> bool:
+    """Whether a class is not Keras's own, even if it has the name of one of Keras's."""
+    name, registered = item["class_name"], item.get("registered_name")
+    if name.split(">")[-1] in _OF_APPLICATIONS:
+        return False
+    module = str(item.get("module") or "keras").split(".")[0]
+    return ">" in name or ">" in str(registered or "") or module not in _OWN_MODULES
 
 
 def _is_operation(class_name: str) -> bool:
