@@ -37,9 +37,9 @@ def _table(title: str, *columns: str) -> Table:
     from rich.box import SIMPLE
     from rich.table import Table
 
-    table = Table(title=title or None, box=SIMPLE, title_justify="left")
+    table = Table(title=title or None, box=SIMPLE, title_justify="left", padding=(0, 1, 0, 0))
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold", min_width=min(len(column), 8))
     return table
 
 
@@ -204,17 +204,17 @@ def demo(rows: Sequence[Row], as_json: bool) -> None:
         _json([vars(row) for row in rows])
         return
     console = _console()
-    table = _table("digits.keras: a CNN for handwritten digits, 200 held-out images", "format", "file", "bytes",
-                   "accuracy", "max error", "time", "verdict")  # fmt: skip
+    console.print("digits.keras: a small CNN for handwritten digits; accuracy on 200 held-out images", style="bold")
+    table = _table("", "file", "bytes", "accuracy", "max error", "time", "verdict")
+    for column in table.columns:
+        column.no_wrap = True
     for row in rows:
         accuracy = f"{row.accuracy:.1%}" if row.accuracy is not None else "–"
         error = f"{row.max_error:.1e}" if row.max_error is not None else "–"
-        style = _STYLES.get(row.verdict, "yellow")
         seconds = f"{row.convert_s * 1000:.0f} ms" if row.convert_s is not None else "–"
-        table.add_row(
-            row.format, row.file, f"{row.size_bytes:,}", accuracy, error, seconds, f"[{style}]{row.verdict}[/{style}]"
-        )
+        style = _STYLES.get(row.verdict, "default")
+        table.add_row(row.file, f"{row.size_bytes:,}", accuracy, error, seconds, f"[{style}]{row.verdict}[/{style}]")
     console.print(table)
     for row in rows:
         if row.note:
-            console.print(f"  {row.format}: {row.note}", markup=False, style="dim")
+            console.print(f"  {row.file}: {row.note}", markup=False, style="dim")
