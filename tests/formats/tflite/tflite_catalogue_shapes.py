@@ -39,6 +39,12 @@ for name, (starts, ends, axes, steps) in {
         lambda b, r, a=(starts, ends, axes, steps): b.op("Slice", [x(b, "batch", 5, 7), *[b.const(v) for v in a]]),
     )
 case("gather-rows", lambda b, r: b.op("Gather", [b.weight("w", f(r, 11, 5)), x(b, "batch", 3, dtype=I64)], {"axis": 0}))
+case(
+    "gather-negative",
+    lambda b, r: b.op(
+        "Gather", [b.weight("w", f(r, 23, 5)), b.op("Sub", [x(b, "batch", 3, dtype=I64), b.const(5)])], {"axis": 0}
+    ),
+)
 case("gather-axis1", lambda b, r: b.op("Gather", [x(b, 2, 5, 7), b.const([[3, 1], [-1, 0]])], {"axis": 1}))
 case("gather-scalar", lambda b, r: b.op("Gather", [x(b, "batch", 5, 7), b.const(-2)], {"axis": 1}))
 case("gathernd-constant", lambda b, r: b.op("GatherND", [x(b, 2, 5, 7), b.const([[1, 3], [0, 2]])]))

@@ -29,9 +29,22 @@ def gather(w: Emitter, node: ir.Node) -> None:
             raise Refused("negative indices into a dimension that is only known at run time")
         places = w.ints(np.where(given < 0, given + size, given))
     else:
-        places = w.take(indices)
+        places = _from_start(w, indices, size)
     options = ("GatherOptions", {"axis": axis})
     moves(w, node, lambda a, b: w.op("GATHER", [a, places], [b], options))
+
+
+def _from_start(w: Emitter, indices: ir.Value, size: int) -> int:
+    """Indices computed at run time, as int32, with negative ones counted from the end as ONNX does."""
+    raw = as_int32(w, indices)
+    producer = indices.producer()
+    if size < 0 or (producer is not None and producer.op_type in ("ArgMax", "ArgMin", "TopK", "Shape", "NonZero")):
+        return raw
+    negative = w.then("LESS", [raw, w.ints(0)], None, None, "BOOL")
+    counted = w.then("ADD", [raw, w.ints(size)], None, ("AddOptions", {}))
+    chosen = w.temp(raw)
+    w.op("SELECT_V2", [negative, counted, raw], [chosen], ("SelectV2Options", {}))
+    return chosen
 
 
 @writes("GatherND")
@@ -59,14 +72,7 @@ def gather_elements(w: Emitter, node: ir.Node) -> None:
         raise Refused("GatherElements over sizes that are only known at run time")
     axis = int(view.attr(node, "axis", 0)) % len(shape)
     given = view.const(indices)
-    if given is not None:
-        along = w.ints(np.where(given < 0, given + size, given))
-    else:
-        raw = as_int32(w, indices)
-        negative = w.then("LESS", [raw, w.ints(0)], None, None, "BOOL")
-        counted = w.then("ADD", [raw, w.ints(size)], None, ("AddOptions", {}))
-        along = w.tensor(f"{node.name}/indices", "INT32", shape)
-        w.op("SELECT_V2", [negative, counted, raw], [along], ("SelectV2Options", {}))
+    along = w.ints(np.where(given < 0, given + size, given)) if given is not None else _from_start(w, indices, size)
     grid = np.indices(shape, dtype=np.int32)
     parts = [along if i == axis else w.constant(grid[i]) for i in range(len(shape))]
     options = ("PackOptions", {"values_count": len(parts), "axis": len(shape)})
