@@ -133,7 +133,7 @@ def _reference(node: ir.Node) -> list[np.ndarray] | None:
 def _reshape(editor: Editor, node: ir.Node, wanted: Partial, changed: set[ir.Value]) -> None:
     """Write a computed target shape as a constant: unknown entries that copy a dim become 0, one other becomes -1."""
     source = node.inputs[0]
-    if source is None or source.shape is None or attr(node, "allowzero", 0) or wanted.scalar:
+    if source is None or source.shape is None or wanted.scalar:
         return
     dims = [d if isinstance(d, int) else d.value for d in source.shape]
     target = []
@@ -146,5 +146,6 @@ def _reshape(editor: Editor, node: ir.Node, wanted: Partial, changed: set[ir.Val
             target.append(-1)
     explicit_zero = any(e == 0 for e in wanted.entries)
     if target.count(-1) <= 1 and not explicit_zero:
+        node.attributes.pop("allowzero", None)  # 0 now copies a dim, which is right for empty ones too
         node.replace_input_with(1, editor.const(target, "shape"))
         _infer_again(node, changed)

@@ -14,6 +14,17 @@ _LEGACY = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."  # first 
 _SUFFIXES = (".py", ".pt", ".pt2", ".pth")
 
 
+def _is_program(path: Path) -> bool:
+    """Whether a zip archive is an exported program: its weights come first, its marks last."""
+    import zipfile
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith(("/archive_format", "/models/model.json")) for name in archive.namelist())
+    except (OSError, ValueError, zipfile.BadZipFile):
+        return False
+
+
 class PyTorch(Format):
     """PyTorch modules."""
 
@@ -21,7 +32,7 @@ class PyTorch(Format):
     title = "PyTorch"
     suffixes = _SUFFIXES
     layout = "channels_first"
-    passes = ("layout", "fold_constants", "clean")
+    passes = ("fold_constants", "layout", "fold_constants", "clean")
     judge = ("torch", "torch")
 
     def sniff(self, path: Path, head: bytes) -> bool:
@@ -29,7 +40,7 @@ class PyTorch(Format):
         if head.startswith(_LEGACY):
             return True
         if head.startswith(b"PK\x03\x04"):
-            return b"data.pkl" in head or b"archive_format" in head or b".format_version" in head
+            return b"data.pkl" in head or b"archive_format" in head or _is_program(path)
         return path.suffix.lower() == ".py" and b"torch" in head
 
     def read(self, path: Path, options: ReadOptions) -> ir.Model:
@@ -51,6 +62,17 @@ class PyTorch(Format):
         from recast.formats.torch.write import made_here
 
         return RemoteRunner("recast.formats.torch.run", path, {"sha256": made_here(), "trust": trust})
+
+    def open_source(self, path: Path, options: ReadOptions) -> Runner:
+        """A factory's module, or a file that was read with ``trust``."""
+        import importlib
+
+        read = importlib.import_module("recast.formats.torch.read")
+        code = path.suffix.lower() in (".py", ".pt2")
+        if read.is_factory(path) or (code and options.trust):
+            runner: Runner = read.session(path, options)
+            return runner
+        return self.open(path, options.trust)
 
 
 FORMAT = PyTorch()

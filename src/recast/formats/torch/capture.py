@@ -24,6 +24,7 @@ import onnx_ir as ir
 from recast._util.child import TensorSpec
 from recast._util.optional import need
 from recast.errors import BadModel, BadRecipe, UnsupportedOp
+from recast.formats.torch import programs
 from recast.formats.torch.checkpoint import read_checkpoint
 from recast.graph import LAYER, ORIGIN
 
@@ -35,7 +36,7 @@ def capture(module: Any, arguments: tuple[Any, ...], dynamic: Any = None) -> ir.
     """Export a module to an ``onnx_ir`` model (not yet normalised).
 
     Args:
-        module: an ``nn.Module``; it is put into eval mode for the export and back.
+        module: an ``nn.Module``, put into eval mode for the export and back; or an ``ExportedProgram``.
         arguments: example inputs, a tuple of tensors.
         dynamic: ``dynamic_shapes`` of ``torch.export``.
 
@@ -45,8 +46,9 @@ def capture(module: Any, arguments: tuple[Any, ...], dynamic: Any = None) -> ir.
     """
     torch = need("torch", "torch")
     need("onnxscript", "torch")
-    was_training = module.training
-    module.eval()
+    was_training = getattr(module, "training", False)  # an exported program has no modes
+    if was_training:
+        module.eval()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -60,7 +62,8 @@ def capture(module: Any, arguments: tuple[Any, ...], dynamic: Any = None) -> ir.
             "make its forward traceable (torch.export.export must accept it); look at its message above",
         ) from error
     finally:
-        module.train(was_training)
+        if was_training:
+            module.train()
     model: ir.Model = program.model
     _fold(model)
     _set_origins(model)
@@ -213,33 +216,52 @@ class Session:
     def __init__(self, path: str, options: dict[str, Any]) -> None:
         self._torch = need("torch", "torch")
         self._torch.set_num_threads(1)
-        self._module, given = build(path)
-        if options.get("weights"):
-            load_weights(self._module, Path(options["weights"]))
-        self._arguments: tuple[Any, ...] = given or ()
-        self._dynamic: dict[str, Any] | None = None
-        if options["inputs"]:
-            self._arguments, self._dynamic = examples(self._module, options["inputs"])
+        self.inputs: list[TensorSpec] = []
+        self.outputs: list[TensorSpec] = []
+        self._exportable: tuple[Any, ...] = ()
+        is_program = Path(path).suffix.lower() in programs.SUFFIXES
+        self._arguments, self._dynamic = (self._open_program if is_program else self._open_factory)(path, options)
         if not self._arguments:
             raise BadRecipe(
                 "the shapes of the inputs are not known",
                 path,
                 "pass --input 1,3,224,224 (a word is a dynamic dimension)",
             )
-        names = list(inspect.signature(self._module.forward).parameters)[: len(self._arguments)]
-        dynamic = self._dynamic or {}
-        self.inputs = [
-            TensorSpec(n, str(a.dtype).removeprefix("torch."), _dims(a, dynamic.get(n)))
-            for n, a in zip(names, self._arguments, strict=True)
-        ]
-        self.outputs: list[TensorSpec] = []
+        self._exportable = self._exportable or (self._module, self._arguments, self._dynamic)
+        if not self.inputs:
+            names = list(inspect.signature(self._module.forward).parameters)[: len(self._arguments)]
+            dynamic = self._dynamic or {}
+            self.inputs = [
+                TensorSpec(n, str(a.dtype).removeprefix("torch."), _dims(a, dynamic.get(n)))
+                for n, a in zip(names, self._arguments, strict=True)
+            ]
+
+    def _open_factory(self, path: str, options: dict[str, Any]) -> tuple[tuple[Any, ...], Any]:
+        self._module, given = build(path)
+        if options.get("weights"):
+            load_weights(self._module, Path(options["weights"]))
+        return examples(self._module, options["inputs"]) if options["inputs"] else (given or (), None)
+
+    def _open_program(self, path: str, options: dict[str, Any]) -> tuple[tuple[Any, ...], Any]:
+        program = programs.load(Path(path))
+        self._module = program.module
+        if options.get("weights"):
+            load_weights(self._module, Path(options["weights"]))
+        if not program.inputs:
+            return examples(self._module, options["inputs"]) if options["inputs"] else ((), None)
+        program.inputs = self.inputs = program.renewed(options["inputs"])
+        self.outputs = program.outputs
+        if program.exported is not None:
+            self._exportable = (program.exported, ())
+        return program.examples()
 
     def run(self, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Run once; outputs are called ``output_0`` … in order."""
+        """Run once; outputs without names are called ``output_0`` … in order."""
         tensors = [self._torch.from_numpy(np.array(feeds[s.name])) for s in self.inputs]
         with self._torch.no_grad():
-            result = self._module(*tensors)
-        return {f"output_{i}": t.numpy() for i, t in enumerate(_flat(result))}
+            result = _flat(self._module(*tensors))
+        names = [s.name for s in self.outputs] or [f"output_{i}" for i in range(len(result))]
+        return {n: t.detach().numpy() for n, t in zip(names, result, strict=True)}
 
     def latency(
         self, feeds: dict[str, np.ndarray], repeats: int = 50, warmup: int = 5
@@ -257,7 +279,8 @@ class Session:
 
     def export(self, feeds: dict[str, np.ndarray], target: str) -> tuple[None, dict[str, np.ndarray]]:
         """Write the captured graph as ONNX with external weights."""
-        model = capture(self._module, self._arguments, self._dynamic)
+        model = capture(*self._exportable)
+        programs.rename(model, self.inputs, self.outputs)
         ir.save(model, target, external_data=Path(target).name + ".data")
         return None, {}
 

@@ -14,6 +14,7 @@ from recast.formats._format import ReadOptions
 from recast.formats.torch.checkpoint import read_checkpoint
 from recast.graph import IR_VERSION, OPSET
 from recast.graph.finding import Finding, attach
+from recast.passes import PassOptions, fold_constants
 from recast.passes.normalise import normalise
 
 _CAPTURE = "recast.formats.torch.capture"
@@ -28,7 +29,7 @@ def read(path: Path, options: ReadOptions) -> ir.Model:
         BadRecipe: the request does not fit the source.
     """
     if is_factory(path):
-        return _read_factory(str(path), options)
+        return _read_factory(path, options)
     if path.suffix in (".py", ".pt2"):
         if not options.trust:
             raise UnsafeModel(
@@ -36,7 +37,7 @@ def read(path: Path, options: ReadOptions) -> ir.Model:
                 str(path),
                 "pass --trust if it is yours",
             )
-        return _read_factory(f"{path}:program", options)
+        return _read_factory(path, options)
     tensors, left = read_checkpoint(path)
     values = [
         ir.Value(name=n, shape=ir.Shape(t.shape.numpy()), type=ir.TensorType(t.dtype), const_value=t)
@@ -63,15 +64,21 @@ def session(path: Path, options: ReadOptions) -> RemoteRunner:
     return RemoteRunner(_CAPTURE, path, settings, Limits(timeout_s=_EXPORT_TIMEOUT_S))
 
 
-def _read_factory(reference: str, options: ReadOptions) -> ir.Model:
-    with tempfile.TemporaryDirectory(prefix="recast-") as folder, session(Path(reference), options) as runner:
+def _read_factory(path: Path, options: ReadOptions) -> ir.Model:
+    with tempfile.TemporaryDirectory(prefix="recast-") as folder, session(path, options) as runner:
         target = Path(folder) / "module.onnx"
         runner.call("export", target=str(target))
         model = ir.load(target)
         for name, value in model.graph.initializers.items():
             if isinstance(value.const_value, ir.ExternalTensor):  # a mapped view outlives the folder's entry
                 value.const_value = ir.Tensor(value.const_value.numpy(), dtype=value.const_value.dtype, name=name)
-        return normalise(model, reference)
+        return _without_shape_arithmetic(normalise(model, path.name))
+
+
+def _without_shape_arithmetic(model: ir.Model) -> ir.Model:
+    """PyTorch's exporter spells out ``x.flatten(1)`` as arithmetic on the shape of ``x``; no module wrote that."""
+    fold_constants.apply(model, PassOptions())
+    return model
 
 
 def from_torch(module: Any, example_inputs: Any, dynamic: Any = None) -> ir.Model:
@@ -107,4 +114,4 @@ def from_torch(module: Any, example_inputs: Any, dynamic: Any = None) -> ir.Mode
             raise BadRecipe(
                 "dynamic is not {parameter: {axis: name}}", fix='for example {"x": {0: "batch"}}'
             ) from error
-    return normalise(capture(module, arguments, shapes), type(module).__name__)
+    return _without_shape_arithmetic(normalise(capture(module, arguments, shapes), type(module).__name__))

@@ -17,7 +17,7 @@ from recast._util.optional import need
 from recast.errors import BadModel, UnsafeModel
 from recast.formats.torch.write import sha256
 
-_SPECS = "recast.json"
+SPECS = "recast.json"  # entry of a .pt2 that says what its tensors are called
 _PRIMES = (3, 5, 7, 11, 13, 17, 19, 23)
 
 
@@ -42,19 +42,19 @@ class Session:
         if file.suffix.lower() == ".pt2":
             inputs, outputs = self._load_program(file)
         else:
-            module = _import(code)
+            module = import_file(code)
             self.model = module.load() if file.suffix.lower() == ".py" else module.load(file)
             inputs, outputs = module.INPUTS, module.OUTPUTS
         self.inputs = [TensorSpec(n, d, tuple(s)) for n, d, s in inputs]
         self.outputs = [TensorSpec(n, d, tuple(s)) for n, d, s in outputs]
 
     def _load_program(self, file: Path) -> tuple[Any, Any]:
-        extra = {_SPECS: ""}
+        extra = {SPECS: ""}
         program = self.torch.export.load(str(file), extra_files=extra)
-        if not extra[_SPECS]:
+        if not extra[SPECS]:
             raise BadModel("the exported program does not say what its tensors are called", str(file))
         self.model = program.module()
-        specs = json.loads(extra[_SPECS])
+        specs = json.loads(extra[SPECS])
         return specs["inputs"], specs["outputs"]
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -119,7 +119,7 @@ class Session:
         with self.torch.no_grad():
             program = export.export(self.model, tuple(examples), dynamic_shapes=tuple(dynamic) if sizes else None)
         specs = {"inputs": [s.as_list() for s in self.inputs], "outputs": [s.as_list() for s in self.outputs]}
-        export.save(program, target, extra_files={_SPECS: json.dumps(specs)})
+        export.save(program, target, extra_files={SPECS: json.dumps(specs)})
         return sorted(sizes), {}
 
     def _tensor(self, array: np.ndarray) -> Any:
@@ -154,7 +154,12 @@ def _check(code: Path, options: Mapping[str, Any]) -> None:
         )
 
 
-def _import(path: Path) -> ModuleType:
+def import_file(path: Path) -> ModuleType:
+    """Run a Python file as a module.
+
+    Raises:
+        BadModel: it is no Python source.
+    """
     spec = importlib.util.spec_from_file_location("recast_generated", path)
     if spec is None or spec.loader is None:
         raise BadModel("the file is no Python source", str(path))
