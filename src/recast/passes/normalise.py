@@ -53,9 +53,12 @@ def normalise(model: ir.Model, where: str) -> ir.Model:
             where,
             "export it again with opset 9 or newer",
         )
-    if version < OPSET:
+    model.ir_version = IR_VERSION  # before 4, initializers had to be inputs as well
+    if version > OPSET:
+        _step_down(model, version, where)
+    elif version < OPSET:
         model = _convert_version(model, where)
-    model.ir_version = IR_VERSION
+        model.ir_version = IR_VERSION
     LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     _name(model)
     infer_model(model)
@@ -70,6 +73,27 @@ def _refuse_foreign(model: ir.Model, where: str) -> None:
             where,
             "export without runtime-specific optimisation, or remove these operators",
         )
+
+
+def _step_down(model: ir.Model, version: int, where: str) -> None:
+    """A newer opset is the same model at ours unless an operator changed, or is new, in between."""
+    newest = onnx.defs.onnx_opset_version()
+    changed = set()
+    for node in model.graph.all_nodes():
+        try:
+            since = onnx.defs.get_schema(node.op_type, min(version, newest), "").since_version
+        except onnx.defs.SchemaError:
+            since = version
+        if since > OPSET:
+            changed.add(f"{node.op_type} ({since})")
+    if version > newest or changed:
+        raise BadModel(
+            f"the model uses opset {version}; the newest that is read is {OPSET}"
+            + (f", and these operators are newer: {', '.join(sorted(changed))}" if changed else ""),
+            where,
+            f"export it with opset {OPSET} or older",
+        )
+    model.opset_imports[""] = OPSET
 
 
 def _convert_version(model: ir.Model, where: str) -> ir.Model:
