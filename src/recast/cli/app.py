@@ -2,48 +2,38 @@
 
 from __future__ import annotations
 
+import sys
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, cast
-
-import typer
+from typing import Any
 
 from recast.errors import BadRecipe
 
-app = typer.Typer(
-    name="recast",
-    help="Convert neural networks between frameworks, and prove the result.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
-Input = Annotated[
-    list[str] | None, typer.Option("--input", metavar="NAME=1,3,224,224", help="Shape of an input (repeatable).")
-]
-Data = Annotated[
-    Path | None, typer.Option("--data", metavar="FILE.npz", help="Real samples: arrays named as the inputs.")
-]
-Weights = Annotated[Path | None, typer.Option("--weights", help="Checkpoint for a PyTorch factory.")]
-Trust = Annotated[bool, typer.Option("--trust", help="Allow files whose own library runs code from them (.pt2).")]
-Seed = Annotated[int, typer.Option("--seed", help="Seed of the generated feeds.")]
+_ABOUT = "Convert neural networks between frameworks, and prove the result."
+_EXAMPLES = """\
+examples:
+  recast convert model.h5 model.tflite
+  recast convert package.module:factory model.onnx --weights model.pt --input 1,3,224,224
+  recast verify model.h5 model.onnx
+"""
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
-        from recast import __version__
+def app(arguments: Sequence[str] | None = None) -> None:
+    """Parse the arguments (``sys.argv`` by default) and run the command.
 
-        typer.echo(f"recast {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _root(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
-    ] = False,
-) -> None:
-    pass
+    Raises:
+        SystemExit: 2 for wrong usage, 6 for a result that does not match; 0 after help or version.
+    """
+    parser = _parser()
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given:
+        parser.print_help()
+        raise SystemExit(2)
+    chosen = parser.parse_args(given)
+    passed: bool = chosen.run(chosen)
+    if not passed:
+        raise SystemExit(6)
 
 
 def parse_inputs(texts: list[str] | None) -> dict[str, tuple[int | str, ...]]:
@@ -63,101 +53,130 @@ def parse_inputs(texts: list[str] | None) -> dict[str, tuple[int | str, ...]]:
     return shapes
 
 
-@app.command()
-def convert(  # noqa: PLR0913 one parameter per flag
-    source: Annotated[str, typer.Argument(metavar="SRC", help="Model file, folder, or package.module:factory.")],
-    target: Annotated[Path, typer.Argument(metavar="DST", help="Output; its suffix chooses the format.")],
-    to: Annotated[str, typer.Option("--to", metavar="FMT", help="Format, if the suffix does not tell.")] = "",
-    data: Data = None,
-    shapes: Input = None,
-    batch: Annotated[str, typer.Option("--batch", metavar="dynamic|N", help="Fix or free the batch dimension.")] = "",
-    io_layout: Annotated[
-        str, typer.Option("--io-layout", metavar="keep|nhwc|nchw|auto", help="Axes of inputs and outputs.")
-    ] = "keep",
-    dtype: Annotated[str, typer.Option("--dtype", metavar="float16", help="Element type of weights.")] = "",
-    opset: Annotated[int | None, typer.Option("--opset", help="ONNX opset of the output.")] = None,
-    weights: Weights = None,
-    trust: Trust = False,
-    seed: Seed = 0,
-    no_verify: Annotated[bool, typer.Option("--no-verify", help="Write without proof.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace an existing output.")] = False,
-    as_json: Json = False,
-) -> None:
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(
+        "recast", description=_ABOUT, epilog=_EXAMPLES, formatter_class=RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version=f"recast {_version()}", help="Print the version.")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def command(run: Callable[[Namespace], bool]) -> ArgumentParser:
+        text = run.__doc__ or ""
+        made = commands.add_parser(run.__name__, help=text, description=text, allow_abbrev=False)
+        made.set_defaults(run=run)
+        return made
+
+    _convert_options(command(convert))
+    judged = command(verify)
+    judged.add_argument("first", metavar="A", type=Path)
+    judged.add_argument("second", metavar="B", type=Path)
+    _checking_options(judged)
+    shown = command(inspect)
+    shown.add_argument("model", metavar="MODEL", help="Model file, or package.module:factory.")
+    _reading_options(shown)
+    shown = command(formats)
+    _json_option(shown)
+    shown = command(demo)
+    shown.add_argument("--keep", metavar="DIR", type=Path, help="Keep the converted files in this folder.")
+    _json_option(shown)
+    return parser
+
+
+def _version() -> str:
+    from recast import __version__
+
+    return __version__
+
+
+def _json_option(parser: ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="Print one JSON object instead of text.")
+
+
+def _reading_options(parser: ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--input", metavar="NAME=1,3,224,224", action="append", help="Shape of an input (repeatable).")
+    add("--weights", metavar="FILE", type=Path, help="Checkpoint for a PyTorch factory.")
+    add("--trust", action="store_true", help="Allow files whose own library runs code from them (.pt2).")
+    _json_option(parser)
+
+
+def _checking_options(parser: ArgumentParser, json: bool = True) -> None:
+    parser.add_argument("--data", metavar="FILE.npz", type=Path, help="Real samples: arrays named as the inputs.")
+    parser.add_argument("--seed", metavar="N", type=int, default=0, help="Seed of the generated feeds (default 0).")
+    if json:
+        _json_option(parser)
+
+
+def _convert_options(parser: ArgumentParser) -> None:
+    add = parser.add_argument
+    add("source", metavar="SRC", help="Model file, folder, or package.module:factory.")
+    add("target", metavar="DST", type=Path, help="Output; its suffix chooses the format.")
+    add("--to", metavar="FMT", default="", help="Format, if the suffix does not tell.")
+    add("--batch", metavar="dynamic|N", default="", help="Fix or free the batch dimension.")
+    add("--io-layout", metavar="keep|nhwc|nchw|auto", default="keep", help="Axes of inputs and outputs.")
+    add("--dtype", metavar="float16", default="", help="Element type of weights.")
+    add("--opset", metavar="N", type=int, help="ONNX opset of the output.")
+    add("--no-verify", action="store_true", help="Write without proof.")
+    add("--force", action="store_true", help="Replace an existing output.")
+    _checking_options(parser, json=False)
+    _reading_options(parser)
+
+
+def convert(given: Namespace) -> bool:
     """Convert SRC to DST and verify it in the target's own runtime."""
     from recast import pipeline
     from recast.cli import show
     from recast.recipe import Checking, Reading, Recipe, Writing
 
     recipe = Recipe(
-        Reading(parse_inputs(shapes), weights, trust),
-        Writing(to, batch, cast(Any, io_layout), cast(Any, dtype), opset, force),  # Writing checks them
-        Checking(not no_verify, data, seed),
+        Reading(parse_inputs(given.input), given.weights, given.trust),
+        Writing(given.to, given.batch, given.io_layout, given.dtype, given.opset, given.force),  # Writing checks them
+        Checking(not given.no_verify, given.data, given.seed),
     )
-    with show.progress(as_json):
-        result = pipeline.convert(source, target, recipe)
-    show.conversion(result, as_json)
-    if not result.passed:
-        raise typer.Exit(6)
+    with show.progress(given.json):
+        result = pipeline.convert(given.source, given.target, recipe)
+    show.conversion(result, given.json)
+    return result.passed
 
 
-@app.command()
-def verify(
-    first: Annotated[Path, typer.Argument(metavar="A")],
-    second: Annotated[Path, typer.Argument(metavar="B")],
-    data: Data = None,
-    seed: Seed = 0,
-    as_json: Json = False,
-) -> None:
+def verify(given: Namespace) -> bool:
     """Run two model files in their own runtimes on the same inputs and compare."""
     from recast import pipeline
     from recast.cli import show
     from recast.recipe import Checking
 
-    with show.progress(as_json):
-        report = pipeline.verify(first, second, Checking(data=data, seed=seed))
-    show.verification(report, as_json)
-    if not report.passed:
-        raise typer.Exit(6)
+    with show.progress(given.json):
+        report = pipeline.verify(given.first, given.second, Checking(data=given.data, seed=given.seed))
+    show.verification(report, given.json)
+    return report.passed
 
 
-@app.command()
-def inspect(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="Model file, or package.module:factory.")],
-    shapes: Input = None,
-    weights: Weights = None,
-    trust: Trust = False,
-    as_json: Json = False,
-) -> None:
+def inspect(given: Namespace) -> bool:
     """Show inputs, outputs, layers, operators and sizes of a model."""
     from recast import pipeline
     from recast.cli import show
     from recast.recipe import Reading
 
-    show.summary(pipeline.inspect(model, Reading(parse_inputs(shapes), weights, trust)), as_json)
+    reading = Reading(parse_inputs(given.input), given.weights, given.trust)
+    show.summary(pipeline.inspect(given.model, reading), given.json)
+    return True
 
 
-@app.command()
-def formats(as_json: Json = False) -> None:
+def formats(given: Namespace) -> bool:
     """List the formats, and which judges are installed."""
     from recast.cli import show
     from recast.formats import catalogue
 
-    show.formats(list(catalogue().values()), as_json)
+    show.formats(list(catalogue().values()), given.json)
+    return True
 
 
-@app.command()
-def demo(
-    folder: Annotated[
-        Path | None, typer.Option("--keep", metavar="DIR", help="Keep the converted files in this folder.")
-    ] = None,
-    as_json: Json = False,
-) -> None:
+def demo(given: Namespace) -> bool:
     """Convert a small trained network to every format, prove it, and compare its accuracy before and after."""
     from recast.cli import show
     from recast.demo import run_demo
 
-    with show.progress(as_json):
-        rows: list[Any] = run_demo(folder)
-    show.demo(rows, as_json)
-    if any(row.verdict == "failed" for row in rows):
-        raise typer.Exit(6)
+    with show.progress(given.json):
+        rows: list[Any] = run_demo(given.keep)
+    show.demo(rows, given.json)
+    return not any(row.verdict == "failed" for row in rows)
