@@ -13,6 +13,8 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 NETS = ROOT / "tests" / "formats" / "torch" / "nets.py"
 TARGETS = ("onnx", "tflite", "keras", "py", "pt2", "mindir")
 
+VOICE: dict[str, tuple[int | str, ...]] = {"input": ("batch", 576), "state": (2, "batch", 128)}  # 64 old + 512 samples
+
 
 @dataclass(frozen=True)
 class Real:
@@ -64,8 +66,8 @@ REAL: dict[str, Real] = {
     "face-bare-onnx": Real("face-slim320-multiformat/version-slim-320_without_postprocessing.onnx"),
     "face-tflite": Real("face-slim320-multiformat/version-slim-320_without_postprocessing.tflite"),
     "silero-onnx": Real("silero-vad/silero_vad.onnx"),
-    "silero-op15-onnx": Real("silero-vad/silero_vad_16k_op15.onnx"),
-    "silero-half-onnx": Real("silero-vad/silero_vad_half.onnx"),
+    "silero-op15-onnx": Real("silero-vad/silero_vad_16k_op15.onnx", shape=VOICE),
+    "silero-half-onnx": Real("silero-vad/silero_vad_half.onnx", shape=VOICE),
     "mobilenet-tflite": Real("mobilenetv1-025-128-imagenet/mobilenet_v1_0_25_128.tflite", "imagenet"),
     "mobilenet-uint8": Real("mobilenetv1-025-128-imagenet/mobilenet_v1_0.25_128_quant.tflite", "imagenet"),
     "mnist-mindir": Real("mnist-mixed/mnist.mindir", "mnist_mindir"),

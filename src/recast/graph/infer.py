@@ -44,6 +44,9 @@ def infer_node(node: ir.Node) -> None:
     """
     if _quick(node):
         return
+    if node.op_type == "If" and node.domain == "":
+        _branches(node)
+        return
     schema = _schema(node.op_type, node.domain)
     if schema is None or any(
         a.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS) for a in node.attributes.values()
@@ -79,6 +82,31 @@ def infer_node(node: ir.Node) -> None:
         inferred = result.get(f"o{index}")
         if inferred is not None and inferred.HasField("tensor_type"):
             set_type(value, inferred)
+    if node.op_type == "Slice":
+        _keep_whole_axes(node)
+
+
+def _keep_whole_axes(node: ir.Node) -> None:
+    """``x[0:]`` keeps an unknown dimension; ONNX gives it a new name."""
+    x, result = node.inputs[0], node.outputs[0]
+    given: list[Any] = [
+        None if v is None or v.const_value is None else v.const_value.numpy().tolist() for v in node.inputs[1:]
+    ]
+    if x is None or x.shape is None or result.shape is None or len(given) < 2 or None in given:
+        return
+    starts, ends = given[0], given[1]
+    axes = given[2] if len(given) > 2 else range(len(starts))
+    steps = given[3] if len(given) > 3 else [1] * len(starts)
+    sliced = dict(zip((a % len(x.shape) for a in axes), zip(starts, ends, steps, strict=True), strict=True))
+    dims = list(result.shape)
+    for axis, dim in enumerate(x.shape):
+        start, end, step = sliced.get(axis, (0, _FAR, 1))
+        if start == 0 and end >= _FAR and step == 1:
+            dims[axis] = dim
+    result.shape = ir.Shape(dims)
+
+
+_FAR = 2**31 - 1  # exporters mean "to the end"
 
 
 _SAME_SHAPE = frozenset(
@@ -155,24 +183,59 @@ def shape_text(value: ir.Value) -> str:
     return "(" + ", ".join(dims) + ")"
 
 
+def refine_node(node: ir.Node) -> None:
+    """``infer_node``, but what was known before stays where inference knows less."""
+    before = [None if v.shape is None else list(v.shape) for v in node.outputs]
+    infer_node(node)
+    for value, old in zip(node.outputs, before, strict=True):
+        if old is None:
+            continue
+        if value.shape is None:
+            value.shape = ir.Shape(old)
+        elif len(old) == len(value.shape):
+            value.shape = ir.Shape([_better(new, was) for new, was in zip(value.shape, old, strict=True)])
+
+
+def _better(new: int | ir.SymbolicDim, old: int | ir.SymbolicDim) -> int | ir.SymbolicDim:
+    if isinstance(new, int) or (new.value is not None and not isinstance(old, int)):
+        return new
+    return old
+
+
+def _branches(node: ir.Node) -> None:
+    """An If's outputs: what both branches agree on; unknown ranks stay unknown."""
+    graphs = [node.attributes[name].as_graph() for name in ("then_branch", "else_branch") if name in node.attributes]
+    for graph in graphs:
+        for inner in graph:
+            refine_node(inner)
+    for value, *ends in zip(node.outputs, *(g.outputs for g in graphs), strict=False):
+        value.dtype = value.dtype or next((e.dtype for e in ends if e.dtype is not None), None)
+        shapes = [list(e.shape) for e in ends if e.shape is not None]
+        if len(shapes) == len(ends) and len({len(s) for s in shapes}) == 1:
+            value.shape = ir.Shape([dims[0] if len(set(dims)) == 1 else None for dims in zip(*shapes, strict=True)])
+
+
 def infer_model(model: ir.Model) -> None:
     """Infer all shapes and types of a model in place; known ones stay where inference knows less.
 
-    Nodes of plain graphs go one by one; a model with sub-graphs, functions or foreign domains goes through
-    ONNX's whole-model inference with its large weights left out.
+    Nodes go one by one; a model with loops, functions or foreign domains goes through ONNX's whole-model inference
+    before, with its large weights left out.
     """
-    plain = not model.functions and all(
-        _schema(n.op_type, n.domain) is not None
-        and not any(a.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS) for a in n.attributes.values())
-        for n in model.graph
-    )
-    if plain:
-        for node in model.graph:
-            infer_node(node)
-        return
-    from onnx_ir.passes.common import ShapeInferencePass
+    if model.functions or any(not _is_plain(n) for n in model.graph):
+        from onnx_ir.passes.common import ShapeInferencePass
 
-    ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
+        ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
+        for node in model.graph:
+            if _schema(node.op_type, node.domain) is not None:
+                refine_node(node)
+        return
+    for node in model.graph:
+        infer_node(node)
+
+
+def _is_plain(node: ir.Node) -> bool:
+    graphs = any(a.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS) for a in node.attributes.values())
+    return not graphs and _schema(node.op_type, node.domain) is not None
 
 
 def constant(array: np.ndarray, name: str) -> ir.Tensor:

@@ -3,13 +3,15 @@
 Given: a graph with inferred shapes.
 Result: nodes whose inputs are all constant become initializers (results up to 1 MB); so do ``Shape`` of known dims and
     the integer arithmetic on it. A Reshape to a computed shape whose unknown entries are dims of its input gets a
-    constant shape (``0`` copies, ``-1`` infers). Quantised weights stay: QuantizeLinear, DequantizeLinear are not run.
+    constant shape (``0`` copies, ``-1`` infers). An If that always goes one way becomes that branch. Quantised weights
+    stay: QuantizeLinear, DequantizeLinear are not run.
 Refuses when: never; what cannot be told stays a node (random operators, sub-graphs, unknown or large results).
 """
 
 from __future__ import annotations
 
 import math
+from collections import deque
 
 import numpy as np
 import onnx
@@ -17,10 +19,11 @@ import onnx_ir as ir
 
 from recast.graph import OPSET
 from recast.graph.finding import Finding
-from recast.graph.infer import infer_node
-from recast.graph.view import attr, const, is_const, static_shape
+from recast.graph.infer import refine_node
+from recast.graph.view import const, is_const, static_shape
 from recast.ops import fact
 from recast.passes import PassOptions
+from recast.passes._branches import inline, taken
 from recast.passes._editor import Editor, has_graphs, tensor_of
 from recast.passes._partial import Partial, evaluate
 from recast.passes.clean import remove_dead
@@ -38,10 +41,18 @@ def apply(model: ir.Model, options: PassOptions) -> list[Finding]:
     editor = Editor(graph)
     known: dict[ir.Value, Partial] = {}
     changed: set[ir.Value] = set()
-    for node in list(graph):
+    pending = deque(graph)
+    while pending:
+        node = pending.popleft()
+        branch = taken(node)
+        if branch is not None:
+            inlined = inline(editor, node, branch)
+            changed.update(v for n in inlined for v in n.inputs if v is not None)
+            pending.extendleft(reversed(inlined))
+            continue
         if node.domain != "" or has_graphs(node):
             continue
-        if any(v in changed for v in node.inputs):
+        if any(v in changed for v in node.inputs) or any(v.shape is None for v in node.outputs):
             _infer_again(node, changed)
         partial = evaluate(node, known)
         if partial is not None:
@@ -71,21 +82,10 @@ def _make_constant(editor: Editor, node: ir.Node, results: list[np.ndarray], cha
 def _infer_again(node: ir.Node, changed: set[ir.Value]) -> None:
     """Infer shapes anew after an input changed; what was known before is not lost."""
     before = [None if v.shape is None else list(v.shape) for v in node.outputs]
-    infer_node(node)
+    refine_node(node)
     for value, old in zip(node.outputs, before, strict=True):
-        if old is not None and value.shape is not None and len(old) == len(value.shape):
-            pairs = zip(value.shape, old, strict=True)
-            value.shape = ir.Shape([_better(new, was) for new, was in pairs])
-        elif value.shape is None and old is not None:
-            value.shape = ir.Shape(old)
         if old != (None if value.shape is None else list(value.shape)):
             changed.add(value)
-
-
-def _better(new: int | ir.SymbolicDim, old: int | ir.SymbolicDim) -> int | ir.SymbolicDim:
-    if isinstance(new, int) or (new.value is not None and not isinstance(old, int)):
-        return new
-    return old
 
 
 def _compute(node: ir.Node) -> list[np.ndarray] | None:

@@ -235,6 +235,17 @@ class Session:
                 TensorSpec(n, str(a.dtype).removeprefix("torch."), _dims(a, dynamic.get(n)))
                 for n, a in zip(names, self._arguments, strict=True)
             ]
+        self.outputs = self.outputs or self._described()
+
+    def _described(self) -> list[TensorSpec]:
+        """Outputs without names are called ``output``, or ``output_0`` … in order."""
+        with self._torch.no_grad():
+            found = _flat(self._module(*self._arguments))
+        names = ["output"] if len(found) == 1 else [f"output_{i}" for i in range(len(found))]
+        return [
+            TensorSpec(n, str(t.dtype).removeprefix("torch."), tuple(t.shape))
+            for n, t in zip(names, found, strict=True)
+        ]
 
     def _open_factory(self, path: str, options: dict[str, Any]) -> tuple[tuple[Any, ...], Any]:
         self._module, given = build(path)
@@ -256,12 +267,11 @@ class Session:
         return program.examples()
 
     def run(self, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Run once; outputs without names are called ``output_0`` … in order."""
+        """Run once; arrays by tensor name."""
         tensors = [self._torch.from_numpy(np.array(feeds[s.name])) for s in self.inputs]
         with self._torch.no_grad():
             result = _flat(self._module(*tensors))
-        names = [s.name for s in self.outputs] or [f"output_{i}" for i in range(len(result))]
-        return {n: t.detach().numpy() for n, t in zip(names, result, strict=True)}
+        return {s.name: t.detach().numpy() for s, t in zip(self.outputs, result, strict=True)}
 
     def latency(
         self, feeds: dict[str, np.ndarray], repeats: int = 50, warmup: int = 5
