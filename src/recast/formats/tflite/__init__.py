@@ -58,5 +58,11 @@ class TFLite(Format):
 
         return RemoteRunner("recast.formats.tflite.run", path)
 
+    def open_source(self, path: Path, options: ReadOptions) -> Runner:
+        """LiteRT without its rounding of activations where only the weights are integers (``real_weights``)."""
+        from recast._util.child import RemoteRunner
+
+        return RemoteRunner("recast.formats.tflite.run", path, {"real_weights": True})
+
 
 FORMAT = TFLite()

@@ -115,6 +115,11 @@ class Table:
             raise self.file.damaged(f"a field of {self.name} lies outside its table", self.position)
         return self.position + offset
 
+    def place(self, name: str) -> int:
+        """The byte where a field is stored, or 0 where it is absent."""
+        field = _by_name(self.name)[name]
+        return self._find(field.slot, schema.scalar(field.of).size if field.kind == "scalar" else 4)
+
     def get(self, name: str) -> Any:
         """A field's value.
 

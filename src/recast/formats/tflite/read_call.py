@@ -160,7 +160,7 @@ class Call:
         if self.scope.tensor(source).is_quantised and not self.tensor(0).is_quantised:
             self.tell(
                 "LiteRT rounds the inputs of layers with integer weights to 8 bits while it runs; "
-                "here they stay floating point",
+                "here, and in the proof, they stay floating point",
                 "",
             )
 

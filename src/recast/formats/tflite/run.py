@@ -12,6 +12,7 @@ import numpy as np
 from recast._util.child import TensorSpec
 from recast.errors import BadModel, BadShape, MissingDependency
 from recast.formats.tflite.read_file import File, load
+from recast.formats.tflite.real_weights import mixed, replaceable, with_real_weights
 
 _FIX = "give one array for every input, of the type and shape that it says"
 
@@ -22,13 +23,15 @@ class Session:
     Args:
         path: the ``.tflite`` file.
         options: ``threads`` (default 1); ``all_tensors`` keeps intermediate results for ``tensors``;
-            ``delegate`` (default true) lets LiteRT use XNNPACK.
+            ``delegate`` (default true) lets LiteRT use XNNPACK; ``real_weights`` runs integer weights that meet
+            floating-point activations as the real numbers they stand for (see ``real_weights``).
     """
 
     def __init__(self, path: str, options: dict[str, Any]) -> None:
         self._file = load(Path(path))
         keep = bool(options.get("all_tensors", False))
-        self._interpreter = _interpreter(path, int(options.get("threads", 1)), keep, options.get("delegate", True))
+        model = {"model_path": path} if not options.get("real_weights") else _with_real_weights(Path(path), self._file)
+        self._interpreter = _interpreter(model, int(options.get("threads", 1)), keep, options.get("delegate", True))
         self._keep = keep
         # by tensor index: LiteRT's own list may be in another order
         graph = self._file.subgraphs[0]
@@ -117,7 +120,15 @@ class Session:
         }
 
 
-def _interpreter(path: str, threads: int, keep: bool, delegate: bool) -> Any:
+def _with_real_weights(path: Path, file: File) -> dict[str, Any]:
+    weights = mixed(file)
+    data = memoryview(path.read_bytes()) if weights else memoryview(b"")
+    if not weights or not replaceable(data, weights):
+        return {"model_path": str(path)}
+    return {"model_content": with_real_weights(data, weights)}
+
+
+def _interpreter(model: dict[str, Any], threads: int, keep: bool, delegate: bool) -> Any:
     try:
         from ai_edge_litert.interpreter import Interpreter, OpResolverType
     except ImportError as error:
@@ -127,7 +138,7 @@ def _interpreter(path: str, threads: int, keep: bool, delegate: bool) -> Any:
     plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     resolver = OpResolverType.AUTO if delegate and not keep else plain
     return Interpreter(
-        model_path=path,
+        **model,
         num_threads=threads,
         experimental_op_resolver_type=resolver,
         experimental_preserve_all_tensors=keep,
