@@ -25,23 +25,42 @@ def integer_bounds(graph: ir.Graph) -> dict[str, tuple[int, int]]:
     return found
 
 
-def _limit(start: ir.Value) -> int | None:
-    """Walk forward through operators that carry values unchanged to operators that use them as indices."""
+def integer_choices(graph: ir.Graph) -> dict[str, tuple[int, ...]]:
+    """For each integer graph input that is compared with constants: these numbers, which random ones would miss."""
+    found = {}
+    for value in graph.inputs:
+        if value.dtype is None or value.dtype.numpy().kind not in "iu":
+            continue
+        numbers = {number for node, index in _uses(value) for number in _compared(node, index)}
+        if numbers:
+            found[value.name or ""] = tuple(sorted(numbers))
+    return found
+
+
+def _compared(node: ir.Node, index: int) -> list[int]:
+    other = const(node.inputs[1 - index]) if node.op_type == "Equal" else None
+    return [int(n) for n in other.reshape(-1)] if other is not None and other.dtype.kind in "iu" else []
+
+
+def _uses(start: ir.Value) -> list[tuple[ir.Node, int]]:
+    """All uses of a value (node, input), also behind operators that carry values unchanged."""
     seen: set[int] = set()
-    queue = [start]
-    limits: list[int] = []
+    queue, found = [start], []
     while queue:
         value = queue.pop()
         if id(value) in seen:
             continue
         seen.add(id(value))
         for use in value.uses():
-            node, index = use.node, use.idx
-            size = _indexed(node, index)
-            if size is not None:
-                limits.append(size)
-            elif node.op_type in _CARRIERS and (index == 0 or node.op_type == "Concat"):
-                queue.extend(node.outputs)
+            found.append((use.node, use.idx))
+            if use.node.op_type in _CARRIERS and (use.idx == 0 or use.node.op_type == "Concat"):
+                queue.extend(use.node.outputs)
+    return found
+
+
+def _limit(start: ir.Value) -> int | None:
+    """The smallest size that values are used as indices into."""
+    limits = [size for node, index in _uses(start) if (size := _indexed(node, index)) is not None]
     return min(limits) if limits else None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 import onnx_ir as ir
@@ -11,7 +12,7 @@ import onnx_ir as ir
 from recast._util.child import TensorSpec
 from recast.errors import RecastError
 from recast.formats._format import Runner
-from recast.verification.bounds import integer_bounds
+from recast.verification.bounds import integer_bounds, integer_choices
 from recast.verification.compare import Difference
 from recast.verification.feeds import Feed, FeedPlan, make_feeds
 from recast.verification.judge import Judge
@@ -38,6 +39,7 @@ class Side:
     runtime: str = ""
 
 
+_Fact = TypeVar("_Fact")
 Writer = Callable[[ir.Model], Side]
 
 
@@ -147,11 +149,12 @@ class _Pair:
             self.report.notes.append(
                 Note("dynamic dimensions became fixed", ", ".join(f"{k} = {v}" for k, v in sizes.items()))
             )
-        bounds = integer_bounds(self.graph.graph) if self.graph is not None else {}
-        bounds = self._by_position(bounds)
-        return FeedPlan(specs, bounds, self._named(options.data), options.seed, options.max_elements, sizes)
+        bounds = self._by_position(integer_bounds(self.graph.graph)) if self.graph is not None else {}
+        choices = self._by_position(integer_choices(self.graph.graph)) if self.graph is not None else {}
+        data = self._named(options.data)
+        return FeedPlan(specs, bounds, data, options.seed, options.max_elements, sizes, choices)
 
-    def _by_position(self, bounds: dict[str, tuple[int, int]]) -> dict[str, tuple[int, int]]:
+    def _by_position(self, bounds: dict[str, _Fact]) -> dict[str, _Fact]:
         """Bounds are known by the graph's input names; runtimes may use others in the same order."""
         if self.graph is None:
             return {}

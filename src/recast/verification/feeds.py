@@ -32,6 +32,7 @@ class FeedPlan:
         seed: seed of everything.
         max_elements: total input elements allowed per feed; larger batches are left out.
         sizes: fixed sizes for dynamic dimensions by name (from the target, say).
+        choices: for integer inputs: numbers that the graph compares them with; many elements are such.
     """
 
     inputs: Sequence[TensorSpec]
@@ -40,6 +41,7 @@ class FeedPlan:
     seed: int = 0
     max_elements: int = 4_000_000
     sizes: Mapping[str, int] = field(default_factory=dict)
+    choices: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 def index_code(shape: tuple[int, ...]) -> np.ndarray:
@@ -111,8 +113,15 @@ def make_array(
     if dtype.kind == "b":
         return rng.random(shape) < (0.2 if kind == "impulses" else 0.5)
     if dtype.kind in "iu":
-        return _integers(kind, rng, shape, plan.bounds.get(spec.name) or default_bounds(dtype)).astype(dtype)
+        made = _integers(kind, rng, shape, plan.bounds.get(spec.name) or default_bounds(dtype))
+        choices = plan.choices.get(spec.name)
+        if choices:
+            made = np.where(rng.random(shape) < _CHOSEN, rng.choice(np.array(choices, np.int64), shape), made)
+        return made.astype(dtype)
     return np.ascontiguousarray(FLOAT_KINDS[kind](rng, shape)).astype(dtype)
+
+
+_CHOSEN = 0.6  # share of an integer input's elements that are numbers which the graph compares it with
 
 
 def default_bounds(dtype: np.dtype) -> tuple[int, int]:
