@@ -32,3 +32,20 @@ def test_a_missing_module_is_left_alone() -> None:
         run("import sys; from recast._util.defer import defer; defer('no.such'); print('no.such' in sys.modules)")
         == "False"
     )
+
+
+def test_a_module_of_a_deferred_package_loads_the_package_first() -> None:
+    code = (
+        "import sys; from recast._util.defer import defer; defer('wsgiref'); defer('wsgiref.util');"
+        "import wsgiref.util as u; print('wsgiref.headers' in sys.modules, u.guess_scheme({}),"
+        "hasattr(sys.modules['wsgiref'], '__file__'))"
+    )
+    assert run(code) == "False http True"
+
+
+def test_onnx_text_forms_work_when_they_are_needed() -> None:
+    code = (
+        "import recast.graph, onnx; m = onnx.helper.make_model(onnx.helper.make_graph([], 'g', [], []));"
+        "text = onnx.serialization.registry.get('textproto').serialize_proto(m); print(b'name: \"g\"' in text)"
+    )
+    assert run(code) == "True"

@@ -16,19 +16,25 @@ class _Deferred(ModuleType):
     """
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
+        if name.startswith("__") and name != "__version__":  # whoever looks over all modules asks these
             raise AttributeError(name)
-        if sys.modules.get(self.__name__) is self:
-            del sys.modules[self.__name__]
-        real = importlib.import_module(self.__name__)
+        real = self._load()
         self.__dict__.update(real.__dict__)
         return getattr(real, name)
+
+    def _load(self) -> ModuleType:
+        parent = sys.modules.get(self.__name__.rpartition(".")[0])
+        if isinstance(parent, _Deferred):  # a package loads before its modules
+            parent._load()
+        if sys.modules.get(self.__name__) is self:
+            del sys.modules[self.__name__]
+        return importlib.import_module(self.__name__)
 
 
 def defer(name: str) -> None:
     """Let ``import name`` give a stand-in that loads the module at its first use.
 
-    Nothing happens if the module is loaded already or not installed.
+    Nothing happens if the module is loaded already or not installed. A package is deferred before its modules.
     """
     if name in sys.modules:
         return
@@ -41,3 +47,6 @@ def defer(name: str) -> None:
     module = _Deferred(name)
     module.__spec__ = spec
     sys.modules[name] = module
+    parent, _, leaf = name.rpartition(".")
+    if parent in sys.modules:  # as an import would
+        setattr(sys.modules[parent], leaf, module)

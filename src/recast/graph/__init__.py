@@ -3,11 +3,17 @@
 Importing this package is cheap; its modules import onnx-ir.
 """
 
+import importlib
+
 from recast._util.defer import defer
 
 # onnx-ir imports sympy for arithmetic with symbolic dimensions, which Recast does not do (decision 0001).
 defer("sympy")
 defer("onnx_ir._symbolic_shapes")
+# onnx imports protobuf's text forms and its pure Python messages, which nobody here uses.
+importlib.import_module("google.protobuf")  # an empty package; the stand-ins become its attributes
+for _name in ("json_format", "text_format", "internal.python_message"):
+    defer(f"google.protobuf.{_name}")
 
 OPSET = 25
 IR_VERSION = 11

@@ -15,13 +15,18 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from pyfive.btree import BTreeV1RawDataChunks
-from pyfive.core import UNDEFINED_ADDRESS
-from pyfive.dataobjects import DataObjects
-from pyfive.misc_low_level import SuperBlock
 
 from recast._util.bounded import as_bad_model, check_size, element_count
+from recast._util.defer import defer
 from recast.errors import BadModel, RecastError, TooLarge, UnsafeModel
+
+defer("fsspec")  # pyfive's access to remote files, with asyncio and ssl
+defer("fsspec.utils")
+
+from pyfive.btree import BTreeV1RawDataChunks  # noqa: E402 after the stand-ins
+from pyfive.core import UNDEFINED_ADDRESS  # noqa: E402
+from pyfive.dataobjects import DataObjects  # noqa: E402
+from pyfive.misc_low_level import SuperBlock  # noqa: E402
 
 _EXTERNAL_FILES = 0x0007
 _CONTINUATION = 0x0010
