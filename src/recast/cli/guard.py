@@ -9,8 +9,11 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from typing import TextIO
 
 from recast.errors import InternalError, RecastError
+
+_ANSI = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33}
 
 
 def guarded(run: Callable[[], object]) -> int:
@@ -44,15 +47,19 @@ def _tell(error: RecastError) -> int:
     if "--json" in sys.argv:
         print(json.dumps({"error": error.as_dict()}))  # noqa: T201
     else:
-        from rich.console import Console
-        from rich.text import Text
-
-        text = Text(printable(str(error)))
-        text.stylize("bold red", 0, len(error.code) + 2)
-        Console(stderr=True, highlight=False, soft_wrap=True).print(text)
+        text, mark = printable(str(error)), len(error.code) + 2
+        print(painted(text[:mark], "bold red", sys.stderr) + text[mark:], file=sys.stderr)  # noqa: T201
     return error.exit_code
 
 
 def printable(text: str) -> str:
     """Names come from untrusted files: no control characters reach the terminal."""
     return "".join(c if c == "\n" or c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def painted(text: str, style: str, stream: TextIO) -> str:
+    """The text in a style (``bold green``) where the stream is a terminal that shows colours."""
+    plain = not stream.isatty() or "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb" or os.name == "nt"
+    if plain or not style:
+        return text
+    return f"\033[{';'.join(str(_ANSI[word]) for word in style.split())}m{text}\033[0m"

@@ -6,12 +6,12 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from recast._util import progress as events
 from recast._util.optional import have
-from recast.cli.guard import printable
+from recast.cli.guard import painted, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -68,33 +68,50 @@ def progress(quiet: bool) -> Iterator[None]:
     if quiet or not sys.stderr.isatty():
         yield
         return
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    bar = Progress(
-        SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(),
-        console=_console(stderr=True), transient=True,
-    )  # fmt: skip
-    task = bar.add_task("starting", total=None)
     start = time.monotonic()
+    with ExitStack() as ends:
+        bars: list[_Bar] = []
 
-    def listen(event: events.Event) -> None:
-        bar.update(task, description=event.task, completed=event.done, total=event.total)
-        if not bar.live.is_started and time.monotonic() - start > _SHOW_AFTER_S:
-            bar.start()
+        def listen(event: events.Event) -> None:
+            if not bars and time.monotonic() - start > _SHOW_AFTER_S:
+                bars.append(ends.enter_context(_Bar()))
+            if bars:
+                bars[0].show(event)
 
-    try:
         with events.listening(listen):
             yield
-    finally:
-        bar.stop()
 
 
-def _findings(console: Console, findings: Sequence[Finding]) -> None:
+class _Bar:
+    """The progress line."""
+
+    def __enter__(self) -> _Bar:
+        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+        self._line = Progress(
+            SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(),
+            console=_console(stderr=True), transient=True,
+        )  # fmt: skip
+        self._task = self._line.add_task("starting", total=None)
+        self._line.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._line.stop()
+
+    def show(self, event: events.Event) -> None:
+        self._line.update(self._task, description=event.task, completed=event.done, total=event.total)
+
+
+def _say(text: str, style: str = "") -> None:
+    print(painted(printable(text), style, sys.stdout))  # noqa: T201
+
+
+def _findings(findings: Sequence[Finding]) -> None:
     for finding in findings:
-        mark = "[yellow]note[/yellow]" if finding.level == "warning" else "[dim]note[/dim]"
+        mark = painted("note", "yellow" if finding.level == "warning" else "dim", sys.stdout)
         where = f" ({finding.where})" if finding.where else ""
-        console.print(mark, end=" ")
-        console.print(printable(f"{finding.what}{where}"), markup=False)
+        print(mark, printable(f"{finding.what}{where}"))  # noqa: T201
 
 
 def conversion(result: Conversion, as_json: bool) -> None:
@@ -112,24 +129,24 @@ def conversion(result: Conversion, as_json: bool) -> None:
             }
         )
         return
-    console = _console()
-    _findings(console, result.findings)
+    _findings(result.findings)
     for file in result.files:
         size = file.stat().st_size if file.is_file() else 0
-        console.print(f"  {printable(str(file))}  ({bytes_text(size)})", markup=False, style="bold")
+        _say(f"  {file}  ({bytes_text(size)})", "bold")
     if result.report is None or result.verdict == "not judged":
-        console.print(result.verdict, style=_STYLES[result.verdict])
+        _say(result.verdict, _STYLES[result.verdict])
     if result.report is not None:
-        _report(console, result.report)
+        _report(result.report)
 
 
-def _report(console: Console, report: Report) -> None:
+def _report(report: Report) -> None:
     first, *rest = report.summary()
     if report.feeds or report.wrong:
-        console.print(printable(first), style=_STYLES["verified" if report.passed else "failed"], markup=False)
-        console.print("\n".join(f"  {printable(line)}" for line in rest[:2]), markup=False)
-    for line in rest[2:]:
-        console.print(f"  {printable(line)}", markup=False)
+        _say(first, _STYLES["verified" if report.passed else "failed"])
+    else:
+        rest = rest[2:]
+    for line in rest:
+        _say(f"  {line}")
 
 
 def verification(report: Report, as_json: bool) -> None:
@@ -139,7 +156,7 @@ def verification(report: Report, as_json: bool) -> None:
 
         _json(certificate(report, ((), ())))
     else:
-        _report(_console(), report)
+        _report(report)
 
 
 def summary(model: Summary, as_json: bool) -> None:
