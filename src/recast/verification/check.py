@@ -136,7 +136,8 @@ class _Pair:
     def plan(self, options: Options) -> FeedPlan:
         """Feeds that both sides can take."""
         specs, sizes = [], {}
-        for ours, theirs in self.inputs:
+        known = self._by_position({v.name or "": v for v in self.graph.graph.inputs}) if self.graph else {}
+        for ours, theirs in ((_as_read(a, known.get(a.name)), b) for a, b in self.inputs):
             specs.append(ours)
             perm = self.perms_in.get(theirs.name)
             if len(ours.shape) != len(theirs.shape):
@@ -186,6 +187,15 @@ class _Pair:
         return named
 
 
+def _as_read(spec: TensorSpec, value: ir.Value | None) -> TensorSpec:
+    """The runtime's input with its dynamic dimensions as the reader (or ``--input``) fixed or named them."""
+    if value is None or value.shape is None or len(value.shape) != len(spec.shape):
+        return spec
+    read = [d if isinstance(d, int) else d.value for d in value.shape]
+    dims = (d if isinstance(d, int) else (r or d) for d, r in zip(spec.shape, read, strict=True))
+    return TensorSpec(spec.name, spec.dtype, tuple(dims))
+
+
 def _perms(specs: tuple[TensorSpec, ...], values: object) -> dict[str, tuple[int, ...]]:
     found = {}
     for spec, value in zip(specs, list(values), strict=False):  # type: ignore[call-overload]
@@ -193,6 +203,17 @@ def _perms(specs: tuple[TensorSpec, ...], values: object) -> dict[str, tuple[int
         if perm is not None:
             found[spec.name] = perm
     return found
+
+
+def coarser(target: ir.Model, source: ir.Model | None) -> str:
+    """The half precision that the target has and the source has not, or ""."""
+    have = _float_types(target) - (_float_types(source) if source is not None else set())
+    return next((name for name in ("bfloat16", "float16") if name.upper() in have), "")
+
+
+def _float_types(model: ir.Model) -> set[str]:
+    values = [v for n in model.graph.all_nodes() for v in n.outputs] + list(model.graph.initializers.values())
+    return {v.dtype.name for v in values if v.dtype is not None}
 
 
 def _run_all(pair: _Pair, options: Options) -> None:
@@ -203,13 +224,9 @@ def _run_all(pair: _Pair, options: Options) -> None:
         report.failed(Wrong("feeds", f"no inputs could be made: {error}"))
         return
     report.seed = options.seed
-    judge = Judge(
-        pair.graph,
-        [
-            (a.name, b.name)
-            for a, b in zip(pair.graph.graph.inputs if pair.graph else (), pair.source.inputs, strict=False)
-        ],
-    )
+    inputs = pair.graph.graph.inputs if pair.graph else ()
+    names = [(a.name, b.name) for a, b in zip(inputs, pair.source.inputs, strict=False)]
+    judge = Judge(pair.graph, names, "" if pair.target_graph is None else coarser(pair.target_graph, pair.graph))
     for feed in feeds:
         record = _run_one(pair, judge, feed)
         if record is None:

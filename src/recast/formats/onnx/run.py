@@ -76,7 +76,7 @@ def _quantised(path: Path) -> bool:
 
 def _spec(value: Any) -> TensorSpec:
     kind = value.type.removeprefix("tensor(").removesuffix(")")
-    dims = tuple(d if isinstance(d, int) else (d or "?") for d in value.shape)
+    dims = tuple(d if isinstance(d, int) else (d or f"{value.name}.{axis}") for axis, d in enumerate(value.shape))
     return TensorSpec(value.name, _TYPES.get(kind, kind), dims)
 
 
