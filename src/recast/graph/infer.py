@@ -47,6 +47,7 @@ def infer_node(node: ir.Node) -> None:
     if node.op_type == "If" and node.domain == "":
         _branches(node)
         return
+    _check_channels(node)
     schema = _schema(node.op_type, node.domain)
     if schema is None or any(
         a.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS) for a in node.attributes.values()
@@ -162,6 +163,28 @@ def set_type(value: ir.Value, proto: onnx.TypeProto) -> None:
         for dim in tensor.shape.dim:
             dims.append(dim.dim_value if dim.HasField("dim_value") else (dim.dim_param or None))
         value.shape = ir.Shape(dims)
+
+
+def _check_channels(node: ir.Node) -> None:
+    """ONNX's inference does not compare a convolution's channels with its kernel's.
+
+    Raises:
+        BadShape: x[n,c,*s] and w[k,c/group,*z] (ConvTranspose: w[c,k/group,*z]) have different c.
+    """
+    if node.op_type not in ("Conv", "ConvTranspose") or node.domain or len(node.inputs) < 2:
+        return
+    x, w = node.inputs[:2]
+    if x is None or w is None or x.shape is None or w.shape is None or len(x.shape) < 3 or len(w.shape) < 3:
+        return
+    group = node.attributes["group"].as_int() if "group" in node.attributes else 1
+    has, wants = x.shape[1], (w.shape[1], w.shape[0])[node.op_type == "ConvTranspose"]
+    wants = wants * group if node.op_type == "Conv" and isinstance(wants, int) else wants
+    if isinstance(has, int) and isinstance(wants, int) and has != wants:
+        raise BadShape(
+            f"{node.op_type}: dim 'c' is {has} and {wants}",
+            f"layer {node.metadata_props.get(LAYER) or node.name}, inputs {shape_text(x)} and {shape_text(w)}",
+            "the input's channels do not fit the kernel: give another shape, or export the file again",
+        )
 
 
 def _mismatch(node: ir.Node, error: Exception) -> BadShape:

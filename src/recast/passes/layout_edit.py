@@ -45,7 +45,8 @@ class Constants(Editor):
         made = node.outputs[0]
         dims = iter(value.shape or ())
         made.shape = ir.Shape([1 if i in gaps else next(dims) for i in range(len(letters) + len(gaps))])
-        made.name, made.type = self.unique(f"{value.name}_aligned"), value.type
+        made.name = self.unique(f"{value.name}_aligned")
+        made.type = None if value.dtype is None else ir.TensorType(value.dtype)  # a shared type would change for both
         self.graph.insert_before(before, node)
         return made
 

@@ -76,7 +76,7 @@ class _Half:
             self._attributes(node)
             for value in node.outputs:
                 if value.dtype == _FULL:
-                    value.dtype = _HALF
+                    value.type = ir.TensorType(_HALF)
 
     def outputs(self) -> None:
         """Cast graph outputs back, under their names."""

@@ -22,9 +22,11 @@ class Judge:
     Args:
         model: the source's graph, or None: everything is judged without float64.
         names: (graph input, runtime input) names, in order.
+        coarse: ``float16`` or ``bfloat16`` where the target computes in that: its rounding is no fault.
     """
 
-    def __init__(self, model: ir.Model | None, names: Sequence[tuple[str | None, str]]) -> None:
+    def __init__(self, model: ir.Model | None, names: Sequence[tuple[str | None, str]], coarse: str = "") -> None:
+        self._coarse = TABLE[coarse] if coarse else None
         self.state = "not needed"
         self.applied: dict[str, Tolerance] = {}
         self._model, self._names = model, names
@@ -48,6 +50,8 @@ class Judge:
         if form is not None:
             return form
         tolerance = for_dtype(source.dtype.name)
+        if self._coarse is not None and source.dtype.kind in "fV":
+            tolerance = self._coarse
         self.applied[tolerance.name] = tolerance
         first = compare.tight(name, source, target, tolerance)
         if first.accepted or first.problem == "non-finite":
@@ -93,7 +97,7 @@ class Judge:
             return True
         try:
             if self._oracle is None:
-                self._oracle = Oracle(self._model)
+                self._oracle = Oracle(self._model, self._coarse.unit if self._coarse else 0.0)
             feeds = self._graph_feeds(feed)
             self._exact = self._oracle.run(feeds)
             self._noise = measure_noise(self._oracle, feeds, self._exact)

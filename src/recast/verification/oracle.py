@@ -6,9 +6,9 @@ Operators come from ``kernels``; the rest from ONNX's own reference implementati
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,7 @@ REFERENCE = frozenset((
 ))  # fmt: skip
 _UNIT = {ir.DataType.FLOAT: 2.0**-24, ir.DataType.FLOAT16: 2.0**-11, ir.DataType.BFLOAT16: 2.0**-8}
 _APPROXIMATED = frozenset(("Sigmoid", "Erf", "Gelu", "Swish", "Softplus", "Mish"))
+_POOL = 1_048_573  # a prime: no axis of a tensor has its period
 _HALF = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 
 
@@ -66,23 +67,35 @@ class _Step:
     spent: tuple[str, ...]
 
 
+class _Values(dict[str, np.ndarray]):
+    """Values of one run. A weight is brought into the run's precision at its first use, and freed after its last."""
+
+    def __init__(self, weights: Mapping[str, np.ndarray], made: Callable[[str, np.ndarray], np.ndarray]) -> None:
+        self._weights, self._made = weights, made
+
+    def __missing__(self, name: str) -> np.ndarray:
+        value = self[name] = self._made(name, self._weights[name])
+        return value
+
+
 class Oracle:
     """Evaluates one graph.
 
     Args:
         model: a graph in the dialect.
 
+    Args (``unit``): a coarser rounding unit to disturb float runs with: that of the type the target computes in.
+
     Raises:
         OracleUnavailable: operators are not known (all are named).
     """
 
-    def __init__(self, model: ir.Model) -> None:
+    def __init__(self, model: ir.Model, unit: float = 0.0) -> None:
         missing = unknown_operators(model.graph)
         if missing or model.functions:
             raise OracleUnavailable("no float64 meaning for " + ", ".join(missing or ["model-local functions"]))
-        self.model = model
+        self.model, self.unit = model, unit
         self.quantised = is_quantised(model.graph)
-        self._weights: dict[bool, dict[str, np.ndarray]] = {}
 
     @cached_property
     def _steps(self) -> list[_Step]:
@@ -109,20 +122,33 @@ class Oracle:
         """
         graph = self.model.graph
         names = list(wanted) if wanted is not None else [o.name or "" for o in graph.outputs]
-        values = dict(self._constants(exact))
         types = {v.name: v.dtype for v in (*graph.initializers.values(), *graph.inputs)}
-        for name, array in feeds.items():
-            values[name] = _entering(array, exact)
-        if jitter is not None and not self.quantised:
-            values = {n: _disturbed(a, types.get(n), jitter) for n, a in values.items()}
+        rng = None if self.quantised else jitter
+
+        def entering(name: str, array: np.ndarray) -> np.ndarray:
+            return _disturbed(_entering(array, exact), self._unit(types.get(name)), rng)
+
+        values = _Values(self._weights, entering)
+        values.update({name: entering(name, array) for name, array in feeds.items()})
+        if self._nested:  # sub-graphs see every weight
+            values.update({name: values[name] for name in self._weights})
         with np.errstate(all="ignore"):
             self._evaluate(self._steps, values, set(names), exact, jitter)
         return {name: values[name] for name in names}
 
-    def _constants(self, exact: bool) -> dict[str, np.ndarray]:
-        if exact not in self._weights:
-            self._weights = {exact: _weights(self.model.graph, exact)}  # one precision at a time: memory
-        return self._weights[exact]
+    def _unit(self, dtype: ir.DataType | None) -> float | None:
+        """The rounding unit of a type, or of the coarser type that the target computes in."""
+        unit = _UNIT.get(dtype) if dtype is not None else None
+        return None if unit is None else max(unit, self.unit)
+
+    @cached_property
+    def _weights(self) -> dict[str, np.ndarray]:
+        held = self.model.graph.initializers.items()
+        return {name: value.const_value.numpy() for name, value in held if value.const_value is not None}
+
+    @cached_property
+    def _nested(self) -> bool:
+        return any(node.graph is not self.model.graph for node in _all_nodes(self.model.graph))
 
     def _evaluate(
         self,
@@ -153,7 +179,9 @@ class Oracle:
                 if name:
                     array = _leaving(array, value, exact)
                     disturb = jitter is not None and not self.quantised
-                    values[name] = _disturbed(array, value.dtype, jitter, step.node.op_type) if disturb else array
+                    values[name] = (
+                        _disturbed(array, self._unit(value.dtype), jitter, step.node.op_type) if disturb else array
+                    )
             for name in step.spent:
                 if name not in keep:
                     values.pop(name, None)
@@ -217,19 +245,29 @@ def _leaving(array: np.ndarray, value: ir.Value, exact: bool) -> np.ndarray:
     return np.asarray(array).astype(value.dtype.numpy()).astype(np.float32)
 
 
-def _disturbed(
-    array: np.ndarray, dtype: ir.DataType | None, rng: np.random.Generator | None, op_type: str = ""
-) -> np.ndarray:
-    """The array with random relative errors of its declared type's rounding unit (float64: none).
+def _disturbed(array: np.ndarray, unit: float | None, rng: np.random.Generator | None, op_type: str = "") -> np.ndarray:
+    """The array with random relative errors of one rounding unit (None: exact).
 
     Functions that runtimes approximate around a constant get an absolute error of that size.
     """
-    unit = _UNIT.get(dtype) if dtype is not None else None
     if unit is None or rng is None or array.dtype != np.float64 or array.size <= 1:
         return array
-    error = unit * rng.standard_normal(array.shape)
-    error *= ROUGH_UNITS.get(op_type, 1.0)
-    return np.asarray(array + error * (np.maximum(np.abs(array), 1.0) if op_type in _APPROXIMATED else array))
+    error = _normal(rng, array.size).reshape(array.shape) * (unit * ROUGH_UNITS.get(op_type, 1.0))
+    error *= np.maximum(np.abs(array), 1.0) if op_type in _APPROXIMATED else array
+    error += array
+    return error
+
+
+@cache
+def _pool() -> np.ndarray:
+    return np.random.default_rng(11).standard_normal(_POOL)
+
+
+def _normal(rng: np.random.Generator, count: int) -> np.ndarray:
+    """Standard normal numbers from a pool that is entered at random: making them anew takes longer than the run."""
+    pool = _pool()
+    start = int(rng.integers(max(1, _POOL - count)))
+    return pool[start : start + count] if count <= _POOL else np.resize(np.roll(pool, -int(rng.integers(_POOL))), count)
 
 
 def _reference(node: ir.Node) -> Kernel:

@@ -50,8 +50,7 @@ def group_norm(c: Call) -> tuple[Any, ...]:
     attributes = {"num_groups": groups, "epsilon": float(c.arg("eps", 4, 1e-5))}
     y = c.b.op("GroupNormalization", [x, scale, bias], attributes)
     if y.shape is None:
-        y.shape = x.shape
-        y.type = x.type
+        y.shape, y.dtype = x.shape, x.dtype
     return (y,)
 
 
