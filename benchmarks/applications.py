@@ -1,7 +1,8 @@
 """Every architecture of ``keras.applications``, made by stock Keras with random weights. Needs TensorFlow.
 
 ``python applications.py NAME FOLDER`` writes ``NAME.keras`` and ``NAME.h5``: 7 classes, no softmax (it would hide
-differences), an input that is small and not square, and random statistics in every BatchNormalization.
+differences), an input that is small and not square. Scales are random, and the statistics of every BatchNormalization
+are those of random data: with untouched ones the signal dies out on its way and every input gives the same output.
 """
 
 from __future__ import annotations
@@ -41,13 +42,20 @@ def make(name: str, folder: Path) -> None:
     model = getattr(keras.applications, name)(
         weights=None, input_shape=shape, classes=7, classifier_activation=None, include_top=True
     )
+    norms = [x for x in model._flatten_layers() if isinstance(x, keras.layers.BatchNormalization)]
     for layer in model._flatten_layers():
-        if isinstance(layer, keras.layers.BatchNormalization):
-            for weight in layer.weights:
-                if "variance" in weight.name or "gamma" in weight.name:
-                    weight.assign(rng.uniform(0.7, 1.4, weight.shape))
-                else:
-                    weight.assign(rng.normal(0, 0.1, weight.shape))
+        for weight in layer.weights if not layer._layers else ():
+            if "gamma" in weight.name:
+                weight.assign(rng.uniform(0.7, 1.4, weight.shape))
+            elif "beta" in weight.name or "bias" in weight.name:
+                weight.assign(rng.normal(0, 0.1, weight.shape))
+    momentum = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    if norms:
+        model(rng.normal(0, 1, (8, *shape)).astype(np.float32) * 60 + 120, training=True)
+    for norm, value in zip(norms, momentum, strict=True):
+        norm.momentum = value
     model.save(folder / f"{name}.keras")
     model.save(folder / f"{name}.h5")
 

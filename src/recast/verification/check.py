@@ -14,7 +14,8 @@ from recast.errors import RecastError
 from recast.formats._format import Runner
 from recast.verification.bounds import integer_bounds, integer_choices
 from recast.verification.compare import Difference
-from recast.verification.feeds import Feed, FeedPlan, make_feeds
+from recast.verification.effort import affordable
+from recast.verification.feeds import Feed, FeedPlan, make_feeds, sizes_to_try
 from recast.verification.judge import Judge
 from recast.verification.local import GraphRunner, perm_of
 from recast.verification.oracle import is_quantised
@@ -41,6 +42,7 @@ class Side:
 
 _Fact = TypeVar("_Fact")
 Writer = Callable[[ir.Model], Side]
+_STILL = 1e-3  # outputs that change less than this, relative to their scale, say little about early operators
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class Options:
 
 
 def verify(source: Side, target: Side, options: Options | None = None) -> Report:
-    """Compare two models on at least eight inputs.
+    """Compare two models on at least eight inputs; on at least three where the model is large.
 
     Never raises for a mismatch: the report says what was found. A runtime that refuses or dies is a failed verdict.
     """
@@ -108,6 +110,8 @@ class _Pair:
         self.perms_out: dict[str, tuple[int, ...]] = {}
         self.target_graph = target.graph
         self.first_bad: Feed | None = None
+        self.before: dict[str, np.ndarray] = {}
+        self.moves: bool | None = None
 
     def match(self) -> bool:
         """Pair inputs and outputs; False (and a failed report) where their numbers differ."""
@@ -154,6 +158,16 @@ class _Pair:
         choices = self._by_position(integer_choices(self.graph.graph)) if self.graph is not None else {}
         data = self._named(options.data)
         return FeedPlan(specs, bounds, data, options.seed, options.max_elements, sizes, choices)
+
+    def watch(self, outputs: Mapping[str, np.ndarray]) -> None:
+        """Whether the source's outputs depend on the inputs at all (None: nothing to compare yet)."""
+        for name, value in outputs.items():
+            old = self.before.setdefault(name, value)
+            if old is value or old.shape != value.shape or self.moves:
+                continue
+            scale = np.abs(old.astype(np.float64)).max(initial=0)
+            change = np.abs(value.astype(np.float64) - old).max(initial=0)
+            self.moves = bool(not change <= _STILL * scale)
 
     def _by_position(self, bounds: dict[str, _Fact]) -> dict[str, _Fact]:
         """Bounds are known by the graph's input names; runtimes may use others in the same order."""
@@ -216,10 +230,22 @@ def _float_types(model: ir.Model) -> set[str]:
     return {v.dtype.name for v in values if v.dtype is not None}
 
 
+def _feeds(pair: _Pair, options: Options) -> list[Feed]:
+    """All feeds, or fewer for a large model (the report says so)."""
+    plan = pair.plan(options)
+    feeds = make_feeds(plan)[: options.max_feeds]
+    if pair.graph is None:
+        return feeds
+    kept = affordable(feeds, pair.graph, sizes_to_try(plan)[0])
+    if len(kept) < len(feeds):
+        pair.report.notes.append(Note("fewer inputs, because the model is large", f"{len(kept)} of {len(feeds)}"))
+    return kept
+
+
 def _run_all(pair: _Pair, options: Options) -> None:
     report = pair.report
     try:
-        feeds = make_feeds(pair.plan(options))[: options.max_feeds]
+        feeds = _feeds(pair, options)
     except (ValueError, TypeError, KeyError) as error:
         report.failed(Wrong("feeds", f"no inputs could be made: {error}"))
         return
@@ -243,6 +269,9 @@ def _run_all(pair: _Pair, options: Options) -> None:
     ran = [r for r in report.feeds if r.differences]
     if report.wrong is None and not ran:
         report.failed(Wrong("feeds", "the source refused every input: nothing was proved"))
+    if pair.moves is False:
+        told = "the outputs hardly depend on the inputs: this proves little about operators near the inputs"
+        report.notes.append(Note(told, level="warning"))
     if ran and not any(r.varied for r in ran):
         report.notes.append(Note("every output was constant on every input: this proves little", level="warning"))
 
@@ -254,6 +283,7 @@ def _run_one(pair: _Pair, judge: Judge, feed: Feed) -> FeedRecord | None:
     except RecastError as error:
         pair.report.notes.append(Note(f"the source refuses feed {feed.name}", error.what))
         return None
+    pair.watch(wanted)
     try:
         found = pair.run_target(feed)
     except RecastError as error:
