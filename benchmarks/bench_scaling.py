@@ -1,0 +1,86 @@
+"""Cost by number of nodes: ONNX → ONNX and ONNX → TFLite of residual networks with 2,000 and 20,000 nodes.
+
+Goal: ten times the nodes cost at most twelve times the CPU time. ``convert`` runs in this process, warm, so that
+start-up does not hide the growth.
+"""
+
+from __future__ import annotations
+
+import gc
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from _bench import rounds, save, table
+
+import recast
+from recast import formats
+from recast.formats._format import WriteOptions
+from recast.graph.build import Builder
+
+SIZES = (2_000, 20_000)
+GOAL = 12.0
+_CHANNELS = 4
+
+
+def network(nodes: int) -> ir.Model:
+    """Blocks of ten nodes: two convolutions, normalisation, activations, a gate, a residual sum."""
+    rng = np.random.default_rng(nodes)
+    b = Builder("deep")
+    x = b.input("x", ir.DataType.FLOAT, ("batch", _CHANNELS, 7, 5))
+    for number in range(nodes // 10):
+
+        def weight(name: str, *shape: int, block: int = number) -> ir.Value:
+            return b.weight(f"b{block}/{name}", rng.uniform(0.5, 1, shape).astype(np.float32))
+
+        with b.layer(f"b{number}", "Block"):
+            y = b.op("Conv", [x, weight("k", _CHANNELS, _CHANNELS, 1, 1), weight("bias", _CHANNELS)])
+            scale = [weight(name, _CHANNELS) for name in ("gamma", "beta", "mean", "variance")]
+            y = b.op("Relu", [b.op("BatchNormalization", [y, *scale], {"epsilon": 1e-3})])
+            y = b.op("Conv", [y, weight("d", _CHANNELS, 1, 3, 3)], {"group": _CHANNELS, "pads": [1, 1, 1, 1]})
+            gate = b.op("Sigmoid", [b.op("GlobalAveragePool", [y])])
+            y = b.op("Mul", [b.op("Tanh", [y]), gate])
+            x = b.op("Relu", [b.op("Add", [x, y])])
+    b.output(x, "y")
+    return b.model()
+
+
+def cost(source: Path, target: Path) -> tuple[float, dict[str, float]]:
+    """CPU seconds of one conversion without verification, and the wall seconds of its steps."""
+    recipe = recast.Recipe(writing=recast.Writing(force=True), checking=recast.Checking(verify=False))
+    gc.collect()
+    start = time.process_time()
+    result = recast.convert(source, target, recipe)
+    return time.process_time() - start, result.seconds
+
+
+def main() -> None:
+    """Print the table, write the JSON."""
+    count = rounds(3)
+    rows: list[list[Any]] = []
+    data: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for size in SIZES:
+            formats.by_name("onnx").write(network(size), folder / f"{size}.onnx", WriteOptions())
+        for suffix in ("onnx", "tflite"):
+            times = {}
+            for size in SIZES:
+                found = [cost(folder / f"{size}.onnx", folder / f"out.{suffix}") for _ in range(count)]
+                times[size], steps = min(found, key=lambda f: f[0])
+                print(
+                    f"{suffix} {size}: {times[size]:.2f} CPU s, steps { ({k: round(v, 2) for k, v in steps.items()}) }"
+                )
+            growth = times[SIZES[1]] / times[SIZES[0]]
+            rows.append([suffix, times[SIZES[0]], times[SIZES[1]], growth, GOAL])
+            data.append({"target": suffix, "cpu_s": {str(k): v for k, v in times.items()}, "growth": growth})
+    columns = ["to", *(f"CPU s, {n:,} nodes" for n in SIZES), "growth", "goal"]
+    table("cost by number of nodes (ten times the nodes)", columns, rows)
+    save("scaling", data)
+
+
+if __name__ == "__main__":
+    main()
