@@ -185,13 +185,18 @@ def _convert_weights(
     return Conversion(reader.name, writer.name, final, findings, verdict, None, clock.seconds)
 
 
-def verify(first: str | Path, second: str | Path, checking: Checking = Checking()) -> Report:  # noqa: B008 frozen
-    """Run two files in their own runtimes on the same feeds and compare.
+def verify(
+    first: str | Path,
+    second: str | Path,
+    checking: Checking = Checking(),  # noqa: B008 frozen
+    trust: bool = False,
+) -> Report:
+    """Run two files in their own runtimes on the same feeds and compare. ``trust`` allows ``.py`` and ``.pt2``.
 
     Raises:
         RecastError: a file cannot be read or its runtime is missing.
     """
-    return prove.prove_files(Path(first), Path(second), checking)
+    return prove.prove_files(Path(first), Path(second), checking, trust)
 
 
 def inspect(source: str | Path, reading: Reading = Reading()) -> Summary:  # noqa: B008 frozen

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from recast import formats
-from recast.errors import BadModel, BadRecipe, MissingDependency
+from recast.errors import BadModel, BadRecipe, MissingDependency, UnsafeModel
 from recast.formats._format import Artifact, Format, ReadOptions, Runner, WriteOptions
 
 if TYPE_CHECKING:
@@ -76,10 +76,11 @@ def prove(source: Source, target: Target, checking: Checking) -> tuple[Verdict, 
     return ("verified" if report.passed else "failed"), report
 
 
-def prove_files(first: Path, second: Path, checking: Checking) -> Report:
+def prove_files(first: Path, second: Path, checking: Checking, trust: bool = False) -> Report:
     """Compare any two files, each in its own runtime.
 
     Raises:
+        UnsafeModel: a file is code that this process did not write, and ``trust`` is not given.
         RecastError: a file cannot be read, or its runtime is missing.
     """
     from recast.verification import check
@@ -88,15 +89,24 @@ def prove_files(first: Path, second: Path, checking: Checking) -> Report:
     try:
         for path in (first, second):
             format_ = formats.of_file(path)
-            graph = format_.read(path, ReadOptions()) if format_.can_read else None
+            graph = _graph(format_, path, trust) if format_.can_read else None
             if graph is not None and not len(graph.graph) and not graph.graph.inputs:
                 raise BadRecipe("a file of weights has no graph to run", str(path), "convert it to compare tensors")
-            sides.append(check.Side(path.name, format_.open(path), graph, runtime_of(format_)))
+            runner = format_.open_source(path, ReadOptions(trust=trust))
+            sides.append(check.Side(path.name, runner, graph, runtime_of(format_)))
         return check.verify(sides[0], sides[1], check.Options(checking.seed, samples(checking.data)))
     finally:
         for side in sides:
             if side.runner is not None:
                 side.runner.close()
+
+
+def _graph(format_: Format, path: Path, trust: bool) -> ir.Model | None:
+    """What the file says, or None where only running its code would tell."""
+    try:
+        return format_.read(path, ReadOptions(trust=trust))
+    except UnsafeModel:
+        return None
 
 
 def different_weights(first: ir.Model, second: ir.Model) -> list[str]:

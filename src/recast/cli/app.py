@@ -36,6 +36,9 @@ def app(arguments: Sequence[str] | None = None) -> None:
         raise SystemExit(6)
 
 
+_TRUST = "Allow files whose own library runs code from them (.py, .pt2)."
+
+
 def parse_inputs(texts: list[str] | None) -> dict[str, tuple[int | str, ...]]:
     """``NAME=1,3,h,224`` → ``{"NAME": (1, 3, "h", 224)}``; the name may be left out for a PyTorch factory.
 
@@ -70,6 +73,7 @@ def _parser() -> ArgumentParser:
     judged = command(verify)
     judged.add_argument("first", metavar="A", type=Path)
     judged.add_argument("second", metavar="B", type=Path)
+    judged.add_argument("--trust", action="store_true", help=_TRUST)
     _checking_options(judged)
     shown = command(inspect)
     shown.add_argument("model", metavar="MODEL", help="Model file, or package.module:factory.")
@@ -96,7 +100,7 @@ def _reading_options(parser: ArgumentParser) -> None:
     add = parser.add_argument
     add("--input", metavar="NAME=1,3,224,224", action="append", help="Shape of an input (repeatable).")
     add("--weights", metavar="FILE", type=Path, help="Checkpoint for a PyTorch factory.")
-    add("--trust", action="store_true", help="Allow files whose own library runs code from them (.pt2).")
+    add("--trust", action="store_true", help=_TRUST)
     _json_option(parser)
 
 
@@ -146,7 +150,8 @@ def verify(given: Namespace) -> bool:
     from recast.recipe import Checking
 
     with show.progress(given.json):
-        report = pipeline.verify(given.first, given.second, Checking(data=given.data, seed=given.seed))
+        checking = Checking(data=given.data, seed=given.seed)
+        report = pipeline.verify(given.first, given.second, checking, given.trust)
     show.verification(report, given.json)
     return report.passed
 
