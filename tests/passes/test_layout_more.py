@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Literal
 
 import numpy as np
 import onnx_ir as ir
@@ -208,3 +209,16 @@ def test_large_graphs_take_linear_time() -> None:
 
     small, large = seconds(100), seconds(800)
     assert large < 30 * max(small, 0.01)
+
+
+@pytest.mark.parametrize("target", ["channels_last", "channels_first"])
+@pytest.mark.parametrize("perm", [(0, 3, 2, 1), (0, 2, 1, 3), (0, 3, 1, 2)], ids=str)
+def test_any_transpose_before_dense(perm: tuple[int, ...], target: Literal["channels_last", "channels_first"]) -> None:
+    """Flattened in an order that is neither layout: the dense layer's rows take it."""
+    net = Net(False, np.random.default_rng(7))
+    x = net.conv(net.x, 5)
+    turned = net.b.op("Transpose", [x], {"perm": list(perm)})
+    flat = net.b.op("Reshape", [turned, net.b.const([0, -1])])
+    net.b.output(net.b.op("Gemm", [flat, net.weight(5 * 13 * 17, 7)]), "scores")
+    model = laid_out(net.b.model(), net.feeds(), PassOptions(layout=target, io_layout="auto"))
+    assert count(model, "Transpose") == 0

@@ -15,9 +15,11 @@ from recast.graph import CHANNELS_LAST_DOMAIN, PERM
 from recast.graph.finding import Finding
 from recast.graph.view import is_const
 from recast.passes import PassOptions
+from recast.passes.layout_dense import dense_fold
 from recast.passes.layout_edit import Constants
 from recast.passes.layout_plan import Plan, transpose_perm
 from recast.passes.layout_rewrite import Rewriter
+from recast.passes.layout_rules import inverse
 
 
 def apply(model: ir.Model, options: PassOptions) -> list[Finding]:
@@ -28,6 +30,7 @@ def apply(model: ir.Model, options: PassOptions) -> list[Finding]:
     """
     graph = model.graph
     _fold_constant_transposes(graph)
+    _fold_transposes_before_dense(graph)
     plan = Plan(graph, options)
     plan.solve()
     moved = Rewriter(plan).run()
@@ -50,4 +53,25 @@ def _fold_constant_transposes(graph: ir.Graph) -> None:
             made = constants.transposed(source, transpose_perm(node))
             ir.convenience.replace_all_uses_with(node.outputs[0], made)
             graph.remove(node, safe=True)
+    constants.drop_unused()
+
+
+def _fold_transposes_before_dense(graph: ir.Graph) -> None:
+    """A Transpose of any axes but the batch, then a flatten and a dense layer: the weights take the order instead."""
+    constants = Constants(graph)
+    for node in list(graph):
+        value = node.inputs[0] if node.op_type in ("Reshape", "Flatten") and node.domain == "" else None
+        before = value.producer() if value is not None else None
+        if before is None or before.op_type != "Transpose" or before.domain != "" or before.graph is not node.graph:
+            continue
+        fold = dense_fold(node, inverse(transpose_perm(before)))
+        if fold is None:
+            continue
+        for user, index, axis in fold.sites:
+            weight = user.inputs[index]
+            if weight is not None:
+                user.replace_input_with(index, constants.taken(weight, fold, axis))
+        node.replace_input_with(0, before.inputs[0])
+        if not before.outputs[0].uses() and not before.outputs[0].is_graph_output():
+            graph.remove(before, safe=True)
     constants.drop_unused()
