@@ -16,6 +16,7 @@ from recast.formats.torch import FORMAT
 from recast.formats.torch.run import Session
 from recast.formats.torch.write import made_here, write
 from recast.formats.torch.writing._source import generate
+from recast.formats.torch.writing._tree import Tree
 from recast.graph.build import Builder
 from tests.formats.torch.torch_catalogue import CASES
 from tests.formats.torch.torch_writing import compare, expected, feeds_of, floats, model_of, opened
@@ -240,3 +241,11 @@ def test_session_measures_and_shows_layers(tmp_path: Path, rng: np.random.Genera
     names, arrays = session.tensors(feeds)
     assert "layer1.0.conv1" in names
     assert arrays["layer1.0.conv1"].shape == (3, 5, 13, 11)
+
+
+def test_a_module_below_a_module_gets_a_name_of_its_own() -> None:
+    tree = Tree()
+    paths = [tree.module(["words", "3"], "nn.Tanh()"), tree.module(["words", "3", "4"], "nn.Sigmoid()")]
+    assert paths == [["words", "3"], ["words", "layer_3_4"]]
+    shown = tree.resolve(" ".join(tree.access(path) for path in paths))
+    assert shown == 'self.words["3"] self.words.layer_3_4'

@@ -39,7 +39,7 @@ class Tree:
         for index, name in enumerate(parts[:-1]):
             child = group.children.get(name)
             if isinstance(child, str) or name in group.tensors:
-                return self._free(group, path, "_".join(parts[index:]))
+                return self._free(group, path, identifier("_".join(parts[index:]), "layer"))
             if child is None:
                 child = group.children[name] = Group()
             group, path = child, [*path, name]
