@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -230,7 +231,8 @@ def _branches(node: ir.Node) -> None:
     graphs = [node.attributes[name].as_graph() for name in ("then_branch", "else_branch") if name in node.attributes]
     for graph in graphs:
         for inner in graph:
-            refine_node(inner)
+            with suppress(BadShape):  # a branch that is never taken may contradict the shapes that are
+                refine_node(inner)
     for value, *ends in zip(node.outputs, *(g.outputs for g in graphs), strict=False):
         value.dtype = value.dtype or next((e.dtype for e in ends if e.dtype is not None), None)
         shapes = [list(e.shape) for e in ends if e.shape is not None]
