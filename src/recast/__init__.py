@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from recast.errors import RecastError
+    from recast.formats.torch.read import from_torch
     from recast.pipeline import Conversion, convert, inspect, load, save, verify
     from recast.recipe import Checking, Reading, Recipe, Writing
 
@@ -21,6 +22,7 @@ _HOMES = {
     "pipeline": ("Conversion", "convert", "inspect", "load", "save", "verify"),
     "recipe": ("Checking", "Reading", "Recipe", "Writing"),
     "errors": ("RecastError",),
+    "formats.torch.read": ("from_torch",),
 }
 
 __all__ = [
@@ -31,6 +33,7 @@ __all__ = [
     "Recipe",
     "Writing",
     "convert",
+    "from_torch",
     "inspect",
     "load",
     "save",
