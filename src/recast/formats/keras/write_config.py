@@ -44,8 +44,9 @@ def _legacy(layer: Layer) -> dict[str, Any]:
     listed = isinstance(layer.config.get("axis"), list)  # Keras drops such a list when it reads the old form
     if not layer.is_layer or listed or any(c.kwargs for c in layer.calls):
         return _modern(layer)
-    config = dict(layer.config)
+    config = {**layer.config, "trainable": True}  # in this form that is what tells a layer from an operation
     if layer.class_name == "InputLayer":
+        del config["trainable"]
         config["batch_input_shape"] = config.pop("batch_shape")
         config["sparse"] = False
         calls: list[Any] = []

@@ -21,6 +21,9 @@ _OWN = {
     "TRANSPOSE_CONV": ("BiasAdd", "conv2d_transpose"),
     "FULLY_CONNECTED": ("BiasAdd", "MatMul"),
 }
+# Recast's own: a weight is called <layer>/<role>, a result <layer>/<operator>_out
+_ROLE = re.compile(r"^(kernel|weights?|filter)(_\w+)?$")
+_RESULT = re.compile(r"^[A-Z]\w*_out(_\d+)?$")
 _UNSAFE = re.compile(r"[^\w./-]")
 _LONGEST = 200
 
@@ -37,6 +40,8 @@ def layer_path(operator: Operator, graph: Subgraph) -> str:
         if own:
             chosen = own[0] if kind == "DEPTHWISE_CONV_2D" or ending == "BiasAdd" else own[-1]
             return _trim(chosen)
+    if kind in _OWN and parts and _ROLE.match(parts[-1].rsplit("/", 1)[-1]) and "/" in parts[-1]:
+        return _trim(parts[-1].rsplit("/", 1)[0])
     return _trim(parts[0]) if parts else _plain(kind)
 
 
@@ -51,7 +56,7 @@ def _parts(name: str) -> list[str]:
 
 def _trim(path: str) -> str:
     steps = path.split("/")
-    while len(steps) > 1 and _OPERATION.match(steps[-1]):
+    while len(steps) > 1 and (_OPERATION.match(steps[-1]) or _RESULT.match(steps[-1])):
         steps.pop()
     return _UNSAFE.sub("_", "/".join(steps))[:_LONGEST] or "layer"
 
