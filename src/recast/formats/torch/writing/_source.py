@@ -99,7 +99,9 @@ def _imports(code: str, suffix: str) -> str:
     lines = ["from __future__ import annotations", ""]
     if re.search(r"\bmath\.", code):
         lines.append("import math")
-    lines += ["from pathlib import Path", "", "import torch"]
+    lines += ["from pathlib import Path", ""]
+    if re.search(r"\btorch\.", code):
+        lines.append("import torch")
     if re.search(r"\bF\.", code):
         lines.append("import torch.nn.functional as F")
     if suffix == ".safetensors":
