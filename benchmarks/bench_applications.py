@@ -1,12 +1,14 @@
 """``keras.applications`` to every target, verified in the target's own runtime.
 
 ``.keras`` goes to all targets; of ``.h5`` it is shown that it reads to the very same graph and weights, so that every
-target is the same too. ``--names A,B`` chooses architectures, ``--targets onnx,tflite`` targets.
+target is the same too. ``--names A,B`` chooses architectures, ``--targets h5,onnx,tflite`` targets, ``--folder`` keeps
+the sources, ``--resume`` runs only what is not good in ``results/applications.json`` yet.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import sys
 import tempfile
@@ -14,12 +16,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from _bench import save, table
+from _bench import RESULTS, save, table
 from applications import NAMES
 
 import recast
+from recast._util.child import pool
 
 TARGETS = ["onnx", "tflite", "keras", "py", "pt2", "mindir"]
+GOOD = ("verified", "same graph")
 
 
 def same_graph(first: Path, second: Path) -> str:
@@ -37,47 +41,70 @@ def same_graph(first: Path, second: Path) -> str:
     return ""
 
 
-def one(name: str, targets: list[str], folder: Path) -> list[dict[str, Any]]:
-    """Convert one architecture to all targets."""
-    maker = Path(__file__).with_name("applications.py")
-    subprocess.run([sys.executable, str(maker), name, str(folder)], check=True, capture_output=True)
+def made(name: str, folder: Path) -> Path:
+    """The ``.keras`` file of an architecture; both files are made by stock Keras if they are not there yet."""
     source = folder / f"{name}.keras"
-    found: list[dict[str, Any]] = []
-    difference = same_graph(source, source.with_suffix(".h5"))
-    found.append({"model": name, "target": "(.h5)", "verdict": difference or "same graph", "seconds": 0.0})
-    for target in targets:
-        out = folder / f"{name}-out.{target}"
-        start = time.perf_counter()
-        row: dict[str, Any] = {"model": name, "target": target}
+    if not source.exists() or not source.with_suffix(".h5").exists():
+        maker = Path(__file__).with_name("applications.py")
+        subprocess.run([sys.executable, str(maker), name, str(folder)], check=True, capture_output=True)
+    return source
+
+
+def reading(source: Path) -> dict[str, Any]:
+    """Whether the ``.h5`` file reads to the same graph."""
+    start = time.perf_counter()
+    try:
+        verdict = same_graph(source, source.with_suffix(".h5")) or "same graph"
+    except recast.RecastError as error:
+        verdict = f"refused: {error.what}"
+    return {"verdict": verdict, "seconds": time.perf_counter() - start}
+
+
+def converting(source: Path, target: str) -> dict[str, Any]:
+    """Convert to one target and verify."""
+    start = time.perf_counter()
+    row: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder:
         try:
-            result = recast.convert(source, out, recast.Recipe(writing=recast.Writing(force=True)))
-            row["verdict"] = "verified" if result.passed else f"FAILED: {result.report.text() if result.report else ''}"
-            row["error"] = result.report.max_error if result.report else None
+            result = recast.convert(source, Path(folder) / f"{source.stem}.{target}")
+            row["verdict"] = result.verdict
             row["convert_s"] = sum(s for k, s in result.seconds.items() if k != "verify")
+            if result.report is not None:
+                row["inputs"] = len(result.report.feeds)
+                row["told"] = result.report.summary()[2:]
+                worst = result.report.worst
+                row["relative_error"] = worst.relative if worst else None
         except recast.RecastError as error:
             row["verdict"] = f"refused: {error.what}"
-        row["seconds"] = time.perf_counter() - start
-        found.append(row)
-        for file in folder.glob(f"{name}-out*"):
-            file.unlink()
-    return found
+    row["seconds"] = time.perf_counter() - start
+    return row
 
 
 def main() -> None:
-    """Print a row per cell as it is done; write the JSON."""
+    """Print a row per cell as it is done; the JSON grows with every cell and keeps cells of earlier runs."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--names", default=",".join(NAMES))
-    parser.add_argument("--targets", default=",".join(TARGETS))
+    parser.add_argument("--targets", default=",".join(["h5", *TARGETS]))
+    parser.add_argument("--folder", type=Path, help="where the sources are made and kept")
+    parser.add_argument("--resume", action="store_true", help="leave out cells that are good in the JSON already")
     chosen, _ = parser.parse_known_args()
-    rows: list[dict[str, Any]] = []
-    for name in chosen.names.split(","):
-        with tempfile.TemporaryDirectory() as folder:
-            for row in one(name, chosen.targets.split(","), Path(folder)):
-                rows.append(row)
-                print(f"{row['model']:18s} {row['target']:7s} {row['seconds']:7.1f} s  {row['verdict']}", flush=True)
-        save("applications", rows)
-    good = sum(r["verdict"] in ("verified", "same graph") for r in rows)
-    table("keras.applications", ["cells", "good"], [[len(rows), good]])
+    kept = RESULTS / "applications.json"
+    cells: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
+    with pool(), tempfile.TemporaryDirectory() as temporary:
+        for name in chosen.names.split(","):
+            for target in chosen.targets.split(","):
+                key = f"{name} {target}"
+                if chosen.resume and cells.get(key, {}).get("verdict") in GOOD:
+                    continue
+                source = made(name, chosen.folder or Path(temporary))
+                row = reading(source) if target == "h5" else converting(source, target)
+                cells[key] = row
+                print(f"{name:18s} {target:7s} {row['seconds']:7.1f} s  {row['verdict']}", flush=True)
+                if row["verdict"] not in GOOD:
+                    print(*row.get("told", ()), sep="\n", flush=True)
+                save("applications", cells)
+    good = sum(row["verdict"] in GOOD for row in cells.values())
+    table("keras.applications", ["cells", "good"], [[len(cells), good]])
 
 
 if __name__ == "__main__":
