@@ -12,12 +12,17 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+def as_type(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """``x.to(dtype)``, but no operation at all where nothing changes."""
+    return x if x.dtype == dtype else x.to(dtype)
+
+
 def spread(values: Tensor, x: Tensor, axis: int, block: int = 0) -> Tensor:
     """Scales or zero points shaped to combine with ``x``: per tensor, per axis, or per block along an axis."""
     if block:
         return values.repeat_interleave(block, axis).narrow(axis, 0, x.shape[axis])
     if values.numel() == 1 and values.dim() < 2:
-        return values.reshape(())
+        return values if values.dim() == 0 else values.reshape(())
     if values.dim() == x.dim():
         return values
     return values.reshape([-1 if a == axis % x.dim() else 1 for a in range(x.dim())])
@@ -33,10 +38,13 @@ def quantize(
     block: int = 0,
 ) -> Tensor:
     """Round ``x / scale`` half to even, add the zero point, and saturate."""
-    y = torch.round(x.to(torch.float32) / spread(scale, x, axis, block).to(torch.float32))
+    y = torch.round(as_type(x, torch.float32) / as_type(spread(scale, x, axis, block), torch.float32))
     if zero is not None:
-        y = y + spread(zero, x, axis, block).to(y.dtype)
-    return y.clamp(*limits).to(torch.int64).clamp(*limits).to(dtype)
+        y = y + as_type(spread(zero, x, axis, block), y.dtype)
+    y = y.clamp(*limits)
+    if limits[1] >= 1 << 24:  # float32 does not hold such limits exactly
+        y = y.to(torch.int64).clamp(*limits)
+    return y.to(dtype)
 
 
 def quantize_float8(
@@ -62,11 +70,11 @@ def dequantize(
     dtype: torch.dtype = torch.float32,
 ) -> Tensor:
     """``(x - zero) * scale``."""
-    floating = x.dtype.is_floating_point
-    y = x.to(torch.float32) if floating else x.to(torch.int64)
+    exact = x.dtype.is_floating_point or x.dtype.itemsize <= 2  # 16-bit integers subtract exactly in float32
+    y = as_type(x, torch.float32 if exact or zero is None else torch.int64)
     if zero is not None:
-        y = y - spread(zero, x, axis, block).to(y.dtype)
-    return (y.to(torch.float32) * spread(scale, x, axis, block).to(torch.float32)).to(dtype)
+        y = y - as_type(spread(zero, x, axis, block), y.dtype)
+    return as_type(as_type(y, torch.float32) * as_type(spread(scale, x, axis, block), torch.float32), dtype)
 
 
 def dynamic_quantize(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
