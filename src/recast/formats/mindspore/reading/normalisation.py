@@ -50,7 +50,8 @@ def group_norm(c: Call) -> tuple[Any, ...]:
     attributes = {"num_groups": groups, "epsilon": float(c.arg("eps", 4, 1e-5))}
     y = c.b.op("GroupNormalization", [x, scale, bias], attributes)
     if y.shape is None:
-        y.shape, y.dtype = x.shape, x.dtype
+        y.shape = x.shape
+        y.type = None if x.dtype is None else ir.TensorType(x.dtype)
     return (y,)
 
 
