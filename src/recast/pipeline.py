@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recast import formats, prove
-from recast._util import atomic, progress
+from recast._util import atomic, child, progress
+from recast._util.optional import have
 from recast.errors import BadRecipe
 from recast.formats._format import Artifact, Finding, Format, ReadOptions, WriteOptions
 from recast.graph.finding import attached
@@ -131,9 +132,21 @@ def convert(source: str | Path, target: str | Path, recipe: Recipe = Recipe()) -
             raised: it is written as ``NAME.unverified`` and ``Conversion.passed`` is False.
     """
     path, writing = Path(target), recipe.writing
-    reader, options = source_format(source), _read_options(recipe.reading)
+    reader = source_format(source)
     writer = formats.by_name(writing.to) if writing.to else formats.for_writing(path)
     atomic.check_free(path, writing.force)
+    with child.started(_judges(source, reader, writer) if recipe.checking.verify else ()):
+        return _convert(source, (reader, writer), path, recipe)
+
+
+def _judges(source: str | Path, reader: Format, writer: Format) -> list[str]:
+    """The runtimes that will be wanted, as modules: the target's, and the source's if it is a file."""
+    wanted = [writer, reader] if Path(source).exists() else [writer]
+    return [f"recast.formats.{f.name}.run" for f in wanted if f.judge[0] and have(f.judge[0].partition(".")[0])]
+
+
+def _convert(source: str | Path, ends: tuple[Format, Format], path: Path, recipe: Recipe) -> Conversion:
+    (reader, writer), options, writing = ends, _read_options(recipe.reading), recipe.writing
     clock = _Clock()
     progress.emit("reading")
     model = load(source, recipe.reading)

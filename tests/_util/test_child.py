@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recast._util.child import Limits, RemoteRunner, pool
+from recast._util.child import Limits, RemoteRunner, _started, pool, started
 from recast.errors import RecastError, RuntimeDied, UnsafeModel
 
 FAULTS = {
@@ -113,3 +113,22 @@ def test_a_pool_survives_refusals_and_deaths(module) -> None:
             else:
                 with pytest.raises(error):
                     RemoteRunner(name, Path(path))
+
+
+def test_started_children_go_to_the_first_runners(module) -> None:
+    name = module(start="import os; self.outputs = [TensorSpec(str(os.getpid()), 'float32', ())]")
+    with started([name, name]):
+        ready = list(_started.get() or ())
+        with RemoteRunner(name, Path("model")) as runner:
+            assert int(runner.outputs[0].name) in [child.process.pid for child in ready]
+        assert sum(child.process.poll() is None for child in ready) == 1, "outside a pool a closed child ends"
+    assert len(ready) == 2
+    assert all(child.process.poll() is not None for child in ready), "the unused one is ended"
+
+
+def test_a_runtime_that_dies_while_it_loads_is_told_at_the_first_runner(module, tmp_path: Path) -> None:
+    name = module()
+    with (tmp_path / f"{name}.py").open("a") as file:
+        file.write("\n\ndef preload():\n    import os; os.abort()\n")
+    with started([name]), pytest.raises(RuntimeDied, match="SIGABRT"):
+        RemoteRunner(name, Path("model"))

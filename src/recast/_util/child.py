@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -99,6 +99,29 @@ class _Child:
 
 
 _pool: ContextVar[list[_Child] | None] = ContextVar("recast_children", default=None)
+_started: ContextVar[list[_Child] | None] = ContextVar("recast_started", default=None)
+
+
+@contextmanager
+def started(modules: Sequence[str]) -> Iterator[None]:
+    """Children for these modules start now and load their runtimes while the caller works; the first runners get them.
+
+    A child that nobody asked for is ended with the block.
+    """
+    waiting = [child.module for child in _pool.get() or ()]
+    children: list[_Child] = []
+    for module in modules:
+        if module in waiting:
+            waiting.remove(module)
+        else:
+            children.append(_Child(module))
+    token = _started.set(children)
+    try:
+        yield
+    finally:
+        _started.reset(token)
+        for child in children:
+            child.end()
 
 
 @contextmanager
@@ -115,13 +138,13 @@ def pool() -> Iterator[None]:
 
 
 def _idle(runner: RemoteRunner) -> _Child | None:
-    kept = _pool.get()
-    if not kept or runner.limits.memory_bytes:
+    if runner.limits.memory_bytes:
         return None
-    for child in kept:
-        if child.module == runner.module:
-            kept.remove(child)
-            return child if child.process.poll() is None else None
+    for kept in (_pool.get(), _started.get()):
+        found = next((child for child in kept or () if child.module == runner.module), None)
+        if kept and found is not None:
+            kept.remove(found)
+            return found if found.process.poll() is None else None
     return None
 
 

@@ -1,7 +1,8 @@
 """The child side of ``child.py``: loads one runtime module and serves it. Started as ``python -m recast._util.worker``.
 
 The named module (one of Recast's own ``formats/<f>/run.py``) has a class ``Session(path, options)`` with
-``inputs``, ``outputs`` (lists of ``TensorSpec``) and ``run(feeds) -> dict``.
+``inputs``, ``outputs`` (lists of ``TensorSpec``) and ``run(feeds) -> dict``. Its function ``preload()``, where there is
+one, imports the runtime, so that a child can do it before it is told what to open.
 """
 
 from __future__ import annotations
@@ -32,8 +33,16 @@ def _failure(error: BaseException) -> dict[str, Any]:
     return {"error": {"class": "", "what": f"{type(error).__name__}: {str(error)[:2000]}"}}
 
 
+def _preload(module_name: str) -> None:
+    try:
+        getattr(importlib.import_module(module_name), "preload", int)()
+    except Exception:
+        return  # the session meets the same and tells it
+
+
 def _serve(module_name: str, reader: BinaryIO, writer: BinaryIO) -> None:
     """One session after another, each from its start message to its end message."""
+    _preload(module_name)
     limited = False
     while True:
         try:

@@ -17,6 +17,20 @@ from recast.errors import BadModel, MissingDependency
 _BACKENDS = (("tensorflow", "tensorflow"), ("torch", "torch"), ("jax", "jax"))
 
 
+def preload() -> Any:
+    """Import Keras with the backend that is there.
+
+    Raises:
+        MissingDependency: there is none.
+    """
+    if "KERAS_BACKEND" not in os.environ:
+        backend = next((name for name, package in _BACKENDS if have(package)), None)
+        if backend is None:
+            raise MissingDependency("Keras has no backend", fix="pip install 'recast-nn[tensorflow]'")
+        os.environ["KERAS_BACKEND"] = backend
+    return need("keras", "keras")
+
+
 class Session:
     """A Keras model loaded in safe mode, without compiling.
 
@@ -31,12 +45,7 @@ class Session:
 
     def __init__(self, path: str, options: dict[str, Any]) -> None:
         del options
-        if "KERAS_BACKEND" not in os.environ:
-            backend = next((name for name, package in _BACKENDS if have(package)), None)
-            if backend is None:
-                raise MissingDependency("Keras has no backend", fix="pip install 'recast-nn[tensorflow]'")
-            os.environ["KERAS_BACKEND"] = backend
-        self._keras = need("keras", "keras")
+        self._keras = preload()
         from recast.formats.keras.read import input_layers, load, output_names
 
         source = load(Path(path))

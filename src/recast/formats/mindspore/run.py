@@ -11,6 +11,11 @@ from recast._util.child import TensorSpec
 from recast.formats.mindspore.signature import signature
 
 
+def preload() -> None:
+    """Import MindSpore."""
+    import mindspore  # noqa: F401
+
+
 class Session:
     """One loaded file. ``load`` changes to another file without starting MindSpore again."""
 

@@ -20,6 +20,11 @@ _TYPES = {
 _LEVELS = ("disable_all", "basic", "extended", "all")
 
 
+def preload() -> None:
+    """Import ONNX Runtime."""
+    import onnxruntime  # noqa: F401
+
+
 class Session:
     """One model in ONNX Runtime.
 

@@ -17,6 +17,11 @@ from recast.formats.tflite.real_weights import mixed, replaceable, with_real_wei
 _FIX = "give one array for every input, of the type and shape that it says"
 
 
+def preload() -> None:
+    """Import LiteRT."""
+    import ai_edge_litert.interpreter  # noqa: F401
+
+
 class Session:
     """One model in LiteRT. Inputs and outputs are called as in its signature, else as its tensors.
 

@@ -21,6 +21,11 @@ SPECS = "recast.json"  # entry of a .pt2 that says what its tensors are called
 _PRIMES = (3, 5, 7, 11, 13, 17, 19, 23)
 
 
+def preload() -> None:
+    """Import PyTorch."""
+    need("torch", "torch")
+
+
 class Session:
     """A network in PyTorch: evaluation mode, no gradients.
 
