@@ -17,11 +17,12 @@ from _bench import MODELS, ROOT, save, table
 
 sys.path.insert(0, str(ROOT))
 
+from tests.conformance import test_real_models as conformance
+from tests.conformance.catalogue import REAL, TARGETS
+
 import recast
 from recast import formats
 from recast._util.child import pool
-from tests.conformance import test_real_models as conformance
-from tests.conformance.catalogue import REAL, TARGETS
 
 
 def cell(name: str, target: str, folder: Path) -> dict[str, Any]:
