@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import compileall
 import json
 import os
 import statistics
@@ -18,24 +19,38 @@ ROOT = Path(__file__).resolve().parents[1]
 MODELS = ROOT.parent / "shared" / "models"
 RESULTS = ROOT / "benchmarks" / "results"
 
+# As an installer does; the peers are installed and compiled too.
+compileall.compile_dir(ROOT / "src", quiet=2)
+
+_HIDDEN = """
+import sys
+
+class Hide:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {"tensorflow", "keras", "torch", "mindspore", "openvino"}:
+            raise ModuleNotFoundError(f"No module named '{name}'", name=name)
+
+sys.meta_path.insert(0, Hide())
+"""
+
 
 @dataclass(frozen=True)
 class Cost:
-    """What one child process took: CPU and wall seconds, peak resident memory in MB."""
+    """What one process and its children took: CPU and wall seconds; peak resident memory of the largest in MB."""
 
     cpu_s: float
     wall_s: float
     peak_mb: float
 
 
-def child(command: Sequence[str]) -> Cost:
+def child(command: Sequence[str], environment: dict[str, str] | None = None) -> Cost:
     """Run a command to its end and measure it.
 
     Raises:
         RuntimeError: it failed; its last words are quoted.
     """
     start = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=ROOT)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=ROOT, env=environment)
     assert process.stdout is not None
     output = process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)
@@ -63,6 +78,12 @@ def interleaved(commands: dict[str, Sequence[str]], rounds: int) -> dict[str, Co
 def recast(*arguments: str) -> list[str]:
     """The command line of this installation."""
     return [sys.executable, "-m", "recast", *arguments]
+
+
+def base_install(folder: Path) -> dict[str, str]:
+    """An environment in which the optional frameworks cannot be found, as after ``pip install recast-nn``."""
+    (folder / "sitecustomize.py").write_text(_HIDDEN)
+    return {**os.environ, "PYTHONPATH": str(folder)}
 
 
 def peer(*arguments: str) -> list[str]:
