@@ -1,6 +1,6 @@
 """Every architecture of ``keras.applications``, made by stock Keras with random weights. Needs TensorFlow.
 
-``python applications.py NAME FOLDER`` writes ``NAME.keras`` and ``NAME.h5``: 7 classes, no softmax (it would hide
+``python applications.py NAME,NAME FOLDER`` writes ``NAME.keras`` and ``NAME.h5``: 7 classes, no softmax (it would hide
 differences), an input that is small and not square. Scales are random, and the statistics of every BatchNormalization
 are those of random data: with untouched ones the signal dies out on its way and every input gives the same output.
 """
@@ -61,4 +61,5 @@ def make(name: str, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    make(sys.argv[1], Path(sys.argv[2]))
+    for chosen in sys.argv[1].split(","):
+        make(chosen, Path(sys.argv[2]))

@@ -12,6 +12,7 @@ from recast.verification.feeds import Feed
 BUDGET = 6e9  # operations of all feeds together: about six seconds of float64 runs on one core (measured: ResNet50)
 _PER_ELEMENT = 20  # operations of one computed element outside its sum: rounding noise, copies, activation
 _PER_WEIGHT = 25  # operations that each weight costs on every feed, whatever its size
+_PER_NODE = 1e6  # operations that each node costs on every feed: a framework needs a millisecond for a layer
 _FREE_GROWTH = 4  # a feed of another size is dispensable if it has more elements than this times the plain feed's
 _KEPT = ("normal", "pixels", "sample 0")
 
@@ -32,6 +33,7 @@ def affordable(feeds: Sequence[Feed], model: ir.Model, sizes: Mapping[str, int])
     plain = max(1, _elements(feeds[0]))
     once = operations(model, sizes)
     fixed = _PER_WEIGHT * sum(math.prod(_shape(v, sizes)) for v in model.graph.initializers.values())
+    fixed += _PER_NODE * len(model.graph)
     cost = {feed.name: once * _elements(feed) / plain + fixed for feed in feeds}
     kept = {f.name for f in feeds if _needed(f, plain)}
     spent = sum(cost[name] for name in kept)
