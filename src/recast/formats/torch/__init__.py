@@ -12,6 +12,15 @@ if TYPE_CHECKING:
 
 _LEGACY = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."  # first pickle of torch.save before 1.6
 _SUFFIXES = (".py", ".pt", ".pt2", ".pth")
+# ONNX functions that the writer has handlers for (a test compares this with the handlers)
+_FUNCTIONS = frozenset((
+    "AffineGrid", "Attention", "Bernoulli", "CastLike", "Celu", "CenterCropPad", "Clip", "DepthToSpace",
+    "DynamicQuantizeLinear", "Elu", "Gelu", "GreaterOrEqual", "GroupNormalization", "HardSigmoid", "HardSwish",
+    "LayerNormalization", "LeakyRelu", "LessOrEqual", "LogSoftmax", "MeanVarianceNormalization", "Mish",
+    "NegativeLogLikelihoodLoss", "PRelu", "RMSNormalization", "Range", "ReduceL1", "ReduceL2", "ReduceLogSum",
+    "ReduceLogSumExp", "ReduceSumSquare", "Relu", "RotaryEmbedding", "Selu", "SequenceMap", "Shrink", "Softmax",
+    "SoftmaxCrossEntropyLoss", "Softplus", "Softsign", "SpaceToDepth", "SwiGLU", "Swish", "ThresholdedRelu",
+))  # fmt: skip
 
 
 def _is_program(path: Path) -> bool:
@@ -32,7 +41,8 @@ class PyTorch(Format):
     title = "PyTorch"
     suffixes = _SUFFIXES
     layout = "channels_first"
-    passes = ("fold_constants", "layout", "fold_constants", "clean")
+    passes = ("inline_functions", "fold_constants", "layout", "fold_constants", "clean")
+    keep_functions = _FUNCTIONS
     judge = ("torch", "torch")
 
     def sniff(self, path: Path, head: bytes) -> bool:
