@@ -68,7 +68,7 @@ REAL: dict[str, Real] = {
     "silero-onnx": Real(  # two networks: If(sr == 16000)
         "silero-vad/silero_vad.onnx",
         shape=VOICE,
-        impossible={"pt2": "If", "mindir": "If"},
+        impossible={"pt2": "If", "mindir": "If", "tflite": "If", "keras": "If"},
     ),
     "silero-op15-onnx": Real("silero-vad/silero_vad_16k_op15.onnx", shape=VOICE),
     "silero-half-onnx": Real("silero-vad/silero_vad_half.onnx", shape=VOICE),

@@ -219,6 +219,7 @@ def _samples(plan: FeedPlan, sizes: Mapping[str, int]) -> list[Feed]:
     """Up to 8 real samples as runs of the plain size; every input must be given."""
     if not plan.data or any(s.name not in plan.data for s in plan.inputs):
         return []
+    sizes = {**sizes, **_sizes_of(plan)}
     feeds: list[Feed] = []
     for sample in range(8):
         arrays = {}
@@ -229,6 +230,19 @@ def _samples(plan: FeedPlan, sizes: Mapping[str, int]) -> list[Feed]:
             arrays[spec.name] = taken.astype(_numpy_dtype(spec.dtype))
         feeds.append(Feed(f"sample {sample}", arrays))
     return feeds
+
+
+def _sizes_of(plan: FeedPlan) -> dict[str, int]:
+    """Dynamic dimensions that are no batch, as the samples have them (unless the target has fixed them)."""
+    batch, _ = _symbols(plan.inputs)
+    found: dict[str, int] = {}
+    for spec in plan.inputs:
+        shape = plan.data[spec.name].shape
+        missing = len(spec.shape) - len(shape)  # a sample axis of its own, or none at all
+        for dim, size in zip(spec.shape[max(0, missing) :], shape[max(0, -missing) :], strict=False):
+            if isinstance(dim, str) and dim not in batch and dim not in plan.sizes and missing <= 0:
+                found[dim] = size
+    return found
 
 
 def take_sample(data: np.ndarray, sample: int, shape: tuple[int, ...]) -> np.ndarray | None:

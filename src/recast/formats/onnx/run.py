@@ -81,7 +81,8 @@ def _quantised(path: Path) -> bool:
 
 def _spec(value: Any) -> TensorSpec:
     kind = value.type.removeprefix("tensor(").removesuffix(")")
-    dims = tuple(d if isinstance(d, int) else (d or f"{value.name}.{axis}") for axis, d in enumerate(value.shape))
+    unnamed = (None, "", "?")  # a question mark stands for any size, not twice for the same one
+    dims = tuple(f"{value.name}.{axis}" if d in unnamed else d for axis, d in enumerate(value.shape))
     return TensorSpec(value.name, _TYPES.get(kind, kind), dims)
 
 
