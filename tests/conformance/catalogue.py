@@ -6,13 +6,16 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from recast.recipe import Reading
+import numpy as np
+
+from recast.recipe import Checking, Reading
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 NETS = ROOT / "tests" / "formats" / "torch" / "nets.py"
 TARGETS = ("onnx", "tflite", "keras", "py", "pt2", "mindir")
 
+SAMPLES = 8
 VOICE: dict[str, tuple[int | str, ...]] = {"input": ("batch", 576), "state": (2, "batch", 128)}  # 64 old + 512 samples
 
 
@@ -25,6 +28,7 @@ class Real:
         task: labelled set in ``benchmarks/labelled.py``, or "".
         factory: name in ``nets.py`` for a checkpoint without a graph.
         shape: input shape for a factory, or for symbolic inputs.
+        samples: where seeded feeds cannot be (the model refuses them): shapes of random samples, or one number for all.
         impossible: targets that cannot express the model, with a part of the reason that the error must state.
     """
 
@@ -33,6 +37,19 @@ class Real:
     factory: str = ""
     shape: dict[str, tuple[int | str, ...]] = field(default_factory=dict)
     impossible: dict[str, str] = field(default_factory=dict)
+    samples: dict[str, tuple[int, ...] | int] = field(default_factory=dict)
+
+    def checking(self, folder: Path) -> Checking:
+        """How it is proved; samples are kept in ``folder``."""
+        if not self.samples:
+            return Checking()
+        rng, path = np.random.default_rng(17), folder / "samples.npz"
+        made = {
+            n: np.full(SAMPLES, s) if isinstance(s, int) else 0.1 * rng.standard_normal((SAMPLES, *s), np.float32)
+            for n, s in self.samples.items()
+        }
+        np.savez(path, **made)  # type: ignore[arg-type]
+        return Checking(data=path)
 
     def source(self, models: Path) -> str:
         """What is given to ``recast.convert``."""
@@ -67,7 +84,7 @@ REAL: dict[str, Real] = {
     "face-tflite": Real("face-slim320-multiformat/version-slim-320_without_postprocessing.tflite"),
     "silero-onnx": Real(  # two networks: If(sr == 16000)
         "silero-vad/silero_vad.onnx",
-        shape=VOICE,
+        samples={"input": (576,), "state": (2, 1, 128), "sr": 16000},
         impossible={"pt2": "If", "mindir": "If", "tflite": "If", "keras": "If"},
     ),
     "silero-op15-onnx": Real("silero-vad/silero_vad_16k_op15.onnx", shape=VOICE),

@@ -17,7 +17,7 @@ import recast
 from recast import formats, prove
 from recast.formats._format import ReadOptions
 from recast.pipeline import source_format
-from recast.recipe import Checking, Recipe
+from recast.recipe import Recipe
 
 from .catalogue import REAL, REFUSED, TARGETS, WEIGHTS
 
@@ -105,9 +105,11 @@ def subset(labelled: Any) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("name", REAL)
-def test_real_model(name: str, target: str, shared_models: Path, tmp_path: Path) -> None:
+def test_real_model(
+    name: str, target: str, shared_models: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     real = REAL[name]
-    recipe = Recipe(real.reading(shared_models), checking=Checking())
+    recipe = Recipe(real.reading(shared_models), checking=real.checking(tmp_path_factory.mktemp("data")))
     out = tmp_path / f"model.{target}"
     if target in real.impossible:
         with pytest.raises(recast.RecastError, match=real.impossible[target]):
