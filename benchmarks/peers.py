@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import sys
 from pathlib import Path
@@ -27,7 +29,9 @@ def to_tflite(path: str) -> bytes:
     """TensorFlow's converter, from the Keras file."""
     import tensorflow as tf
 
-    result: bytes = tf.lite.TFLiteConverter.from_keras_model(load_keras(path)).convert()
+    converter = tf.lite.TFLiteConverter.from_keras_model(load_keras(path))
+    with contextlib.redirect_stdout(io.StringIO()):  # it lists every variable
+        result: bytes = converter.convert()
     return result
 
 
