@@ -147,6 +147,28 @@ def test_bisect_names_the_operator(fault: str, prefix_only: bool) -> None:
         assert f"layer {layer} " in report.culprit
 
 
+def _graph(shrink: float) -> ir.Model:
+    """x * shrink + b."""
+    x = ir.Value(name="x", type=ir.TensorType(ir.DataType.FLOAT), shape=ir.Shape(["batch", 7]))
+    held = [
+        ir.Value(name=n, const_value=ir.tensor(a), shape=ir.Shape(a.shape), type=ir.TensorType(ir.DataType.FLOAT))
+        for n, a in (("s", np.array(shrink, np.float32)), ("b", np.arange(1, 8, dtype=np.float32)))
+    ]
+    small = ir.node("Mul", [x, held[0]], name="small")
+    total = ir.node("Add", [small.outputs[0], held[1]], name="total")
+    for name, node in (("scaled", small), ("y", total)):
+        node.outputs[0].name, node.outputs[0].dtype, node.outputs[0].shape = name, ir.DataType.FLOAT, x.shape
+    graph = ir.Graph([x], total.outputs, nodes=[small, total], initializers=held, opset_imports={"": 25}, name="g")
+    return ir.Model(graph, ir_version=10)
+
+
+@pytest.mark.parametrize(("shrink", "warned"), [(1e-7, True), (0.5, False)])
+def test_outputs_that_hardly_depend_on_the_inputs_are_told(shrink: float, warned: bool) -> None:
+    report = verify(Side("a", None, _graph(shrink)), Side("b", None, _graph(shrink)))
+    assert report.passed
+    assert any("hardly depend" in n.what for n in report.notes) == warned
+
+
 def test_index_output_may_differ_only_at_a_tie() -> None:
     def model(gap: float) -> ir.Model:
         b = Builder("net")

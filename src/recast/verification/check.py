@@ -165,9 +165,8 @@ class _Pair:
             old = self.before.setdefault(name, value)
             if old is value or old.shape != value.shape or self.moves:
                 continue
-            scale = np.abs(old.astype(np.float64)).max(initial=0)
-            change = np.abs(value.astype(np.float64) - old).max(initial=0)
-            self.moves = bool(not change <= _STILL * scale)
+            first, now = old.astype(np.float64), value.astype(np.float64)
+            self.moves = not np.abs(now - first).max(initial=0) <= _STILL * np.abs(first).max(initial=0)
 
     def _by_position(self, bounds: dict[str, _Fact]) -> dict[str, _Fact]:
         """Bounds are known by the graph's input names; runtimes may use others in the same order."""

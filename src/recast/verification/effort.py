@@ -32,7 +32,7 @@ def affordable(feeds: Sequence[Feed], model: ir.Model, sizes: Mapping[str, int])
         return []
     plain = max(1, _elements(feeds[0]))
     once = operations(model, sizes)
-    fixed = _PER_WEIGHT * sum(math.prod(_shape(v, sizes)) for v in model.graph.initializers.values())
+    fixed = float(_PER_WEIGHT) * sum(math.prod(_shape(v, sizes)) for v in model.graph.initializers.values())
     fixed += _PER_NODE * len(model.graph)
     cost = {feed.name: once * _elements(feed) / plain + fixed for feed in feeds}
     kept = {f.name for f in feeds if _needed(f, plain)}
