@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "verify"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "verification"))
 warnings.simplefilter("ignore")
 
 from checker_faults import FAULTS  # noqa: E402

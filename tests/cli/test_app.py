@@ -103,5 +103,17 @@ def test_no_control_characters_reach_the_terminal() -> None:
     assert printable("a\x1b[31mred\x07\nb") == "a\N{REPLACEMENT CHARACTER}[31mred\N{REPLACEMENT CHARACTER}\nb"
 
 
-def test_shell_completion_is_offered() -> None:
-    assert "--install-completion" in run("--help").stdout
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_shell_completion(shell: str) -> None:
+    done = run("completion", shell)
+    assert done.returncode == 0, done.stderr
+    assert "--io-layout" in done.stdout
+
+
+def test_bash_takes_the_completion(tmp_path: Path) -> None:
+    """The shell itself is the judge: after ``recast con`` it offers ``convert``."""
+    script = tmp_path / "recast.bash"
+    script.write_text(run("completion", "bash").stdout)
+    probe = f"source {script}; COMP_WORDS=(recast con); COMP_CWORD=1; _shtab_recast; echo ${{COMPREPLY[@]}}"
+    done = subprocess.run(["bash", "-c", probe], capture_output=True, text=True, check=False)
+    assert "convert" in done.stdout.split(), done.stderr

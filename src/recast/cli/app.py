@@ -83,6 +83,7 @@ def _parser() -> ArgumentParser:
     shown = command(demo)
     shown.add_argument("--keep", metavar="DIR", type=Path, help="Keep the converted files in this folder.")
     _json_option(shown)
+    command(completion).add_argument("shell", choices=("bash", "zsh"))
     return parser
 
 
@@ -185,3 +186,11 @@ def demo(given: Namespace) -> bool:
         rows: list[Any] = run_demo(given.keep)
     show.demo(rows, given.json)
     return not any(row.verdict == "failed" for row in rows)
+
+
+def completion(given: Namespace) -> bool:
+    """Print a completion script: eval "$(recast completion bash)"."""
+    from recast._util.optional import need
+
+    sys.stdout.write(need("shtab", "cli").complete(_parser(), given.shell) + "\n")
+    return True

@@ -6,6 +6,7 @@ Operators come from ``kernels``; the rest from ONNX's own reference implementati
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -126,7 +127,9 @@ class Oracle:
         rng = None if self.quantised else jitter
 
         def entering(name: str, array: np.ndarray) -> np.ndarray:
-            return _disturbed(_entering(array, exact), self._unit(types.get(name)), rng)
+            unit = self._unit(types.get(name))
+            grown = unit * _growth(array.shape) if unit is not None and name in self._weights else unit
+            return _disturbed(_entering(array, exact), grown, rng)
 
         values = _Values(self._weights, entering)
         values.update({name: entering(name, array) for name, array in feeds.items()})
@@ -243,6 +246,19 @@ def _leaving(array: np.ndarray, value: ir.Value, exact: bool) -> np.ndarray:
     if exact or value.dtype not in _HALF or not _floating(array):
         return array
     return np.asarray(array).astype(value.dtype.numpy()).astype(np.float32)
+
+
+def _growth(shape: tuple[int, ...]) -> float:
+    """How much a sum over a weight's inputs strays beyond the rounding of its terms.
+
+    A sum of n products with random signs, added one after another, gathers u·sqrt(Σ S_k²) ≈ u·σ·n/√2 over its partial
+    sums S_k, where rounding the terms alone gives u·σ·√n (Higham, Accuracy and Stability, ch. 4). Runtimes add in at
+    least 16 lanes: √(n/16)/2 times as much. n is the weight's size without its largest outer dimension.
+    """
+    if len(shape) < 2 or not math.prod(shape):
+        return 1.0
+    terms = math.prod(shape) / max(shape[0], shape[-1])
+    return max(1.0, math.sqrt(terms / 16) / 2)
 
 
 def _disturbed(array: np.ndarray, unit: float | None, rng: np.random.Generator | None, op_type: str = "") -> np.ndarray:

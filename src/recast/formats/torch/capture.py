@@ -239,8 +239,16 @@ class Session:
 
     def _described(self) -> list[TensorSpec]:
         """Outputs without names are called ``output``, or ``output_0`` … in order."""
-        with self._torch.no_grad():
-            found = _flat(self._module(*self._arguments))
+        try:
+            with self._torch.no_grad():
+                found = _flat(self._module(*self._arguments))
+        except Exception as error:  # the user's own forward raises anything
+            shapes = ", ".join(f"{s.name}{list(s.shape)}" for s in self.inputs)
+            raise BadRecipe(
+                f"the module does not take these inputs: {_reason(error)}",
+                shapes,
+                "give the shapes that it wants with --input",
+            ) from error
         names = ["output"] if len(found) == 1 else [f"output_{i}" for i in range(len(found))]
         return [
             TensorSpec(n, str(t.dtype).removeprefix("torch."), tuple(t.shape))
