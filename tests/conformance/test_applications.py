@@ -15,7 +15,7 @@ import pytest
 import recast
 from recast.recipe import Checking, Recipe, Writing
 
-MAKER = Path(__file__).parents[2] / "benchmarks" / "applications.py"
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 FAMILIES = ["MobileNet", "MobileNetV2", "MobileNetV3Small", "EfficientNetB0", "DenseNet121"]
 CELLS = [
     *((name, target) for name in FAMILIES for target in ("onnx", "tflite")),
@@ -30,7 +30,11 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder with ``NAME.keras`` and ``NAME.h5``, made by stock Keras in a process of its own."""
     pytest.importorskip("keras")
     folder = tmp_path_factory.mktemp("applications")
-    subprocess.run([sys.executable, str(MAKER), ",".join(FAMILIES), str(folder)], check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, str(BENCHMARKS / "applications.py"), ",".join(FAMILIES), str(folder)],
+        check=True,
+        capture_output=True,
+    )
     yield folder
     for file in folder.iterdir():
         file.unlink()
@@ -64,7 +68,8 @@ def test_no_transpose(name: str, target: str, sources: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_h5_is_the_same_graph(name: str, sources: Path) -> None:
+def test_h5_is_the_same_graph(name: str, sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(BENCHMARKS)
     from bench_applications import same_graph
 
     assert same_graph(sources / f"{name}.keras", sources / f"{name}.h5") == ""
