@@ -9,7 +9,7 @@ import pytest
 from recast._util.child import pool
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="package", autouse=True)
 def _children() -> Iterator[None]:
     with pool():
         yield

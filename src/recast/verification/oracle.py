@@ -127,9 +127,10 @@ class Oracle:
         rng = None if self.quantised else jitter
 
         def entering(name: str, array: np.ndarray) -> np.ndarray:
-            unit = self._unit(types.get(name))
-            grown = unit * _growth(array.shape) if unit is not None and name in self._weights else unit
-            return _disturbed(_entering(array, exact), grown, rng)
+            array = _entering(array, exact)
+            if name in self._weights:
+                return self._stray(name, array, graph, rng)
+            return _disturbed(array, self._unit(types.get(name)), rng)
 
         values = _Values(self._weights, entering)
         values.update({name: entering(name, array) for name, array in feeds.items()})
@@ -149,6 +150,11 @@ class Oracle:
         held = self.model.graph.initializers.items()
         return {name: value.const_value.numpy() for name, value in held if value.const_value is not None}
 
+    def _stray(self, name: str, array: np.ndarray, graph: ir.Graph, rng: np.random.Generator | None) -> np.ndarray:
+        """A weight disturbed as much as the sums over it stray; sub-graphs' weights like the main graph's."""
+        unit = self._unit(graph.initializers[name].dtype)
+        return _disturbed(array, None if unit is None else unit * _growth(array.shape), rng)
+
     @cached_property
     def _nested(self) -> bool:
         return any(node.graph is not self.model.graph for node in _all_nodes(self.model.graph))
@@ -162,7 +168,8 @@ class Oracle:
         jitter: np.random.Generator | None,
     ) -> None:
         def subgraph(graph: ir.Graph, scope: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-            inner = {**scope, **_weights(graph, exact)}
+            rng = None if self.quantised else jitter
+            inner = {**scope, **{n: self._stray(n, a, graph, rng) for n, a in _weights(graph, exact).items()}}
             outputs = [o.name or "" for o in graph.outputs]
             self._evaluate(_plan(graph, free=False), inner, set(outputs), exact, jitter)
             return [inner[o] for o in outputs]

@@ -23,13 +23,16 @@ _FUNCTIONS = frozenset((
 ))  # fmt: skip
 
 
-def _is_program(path: Path) -> bool:
-    """Whether a zip archive is an exported program: its weights come first, its marks last."""
+_MARKS = ("data.pkl", "/archive_format", "/models/model.json", "/code/")
+
+
+def _is_archive(path: Path) -> bool:
+    """Whether a zip archive is a checkpoint, TorchScript or an exported program; its marks may come last."""
     import zipfile
 
     try:
         with zipfile.ZipFile(path) as archive:
-            return any(name.endswith(("/archive_format", "/models/model.json")) for name in archive.namelist())
+            return any(mark in name for name in archive.namelist() for mark in _MARKS)
     except (OSError, ValueError, zipfile.BadZipFile):
         return False
 
@@ -50,7 +53,7 @@ class PyTorch(Format):
         if head.startswith(_LEGACY):
             return True
         if head.startswith(b"PK\x03\x04"):
-            return b"data.pkl" in head or b"archive_format" in head or _is_program(path)
+            return b"data.pkl" in head or b"archive_format" in head or _is_archive(path)
         return path.suffix.lower() == ".py" and b"torch" in head
 
     def read(self, path: Path, options: ReadOptions) -> ir.Model:
