@@ -10,8 +10,9 @@ import pytest
 
 SRC = Path(__file__).resolve().parents[2] / "src" / "recast"
 ORDER = [
-    {"errors"}, {"_util"}, {"graph"}, {"ops"}, {"passes"}, {"formats", "measure"}, {"verification", "report"},
-    {"recipe"}, {"prove"}, {"pipeline"}, {"demo"}, {"cli", "web", "__main__"},
+    {"errors"}, {"_util"}, {"graph"}, {"ops"}, {"passes"}, {"formats", "measure"}, {"compression"},
+    {"verification", "report"}, {"recipe"}, {"prove"}, {"pipeline"}, {"routes", "compressing", "evaluating"},
+    {"tuning"}, {"demo"}, {"cli", "web", "__main__"},
 ]  # fmt: skip
 FRAMEWORKS = {"torch", "tensorflow", "keras", "mindspore", "openvino", "ai_edge_litert", "onnxruntime", "sklearn"}
 FILES = sorted(SRC.rglob("*.py"))

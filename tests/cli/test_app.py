@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from recast.cli.app import parse_inputs
 from recast.cli.guard import printable
+from recast.cli.options import parse_inputs
 from recast.demo import MODEL
 from recast.errors import BadRecipe
 
