@@ -77,6 +77,13 @@ def _wanted(case: Any) -> bool:
     return "training" not in case.name
 
 
+def _array(value: Any) -> np.ndarray:
+    """The package stores arrays, and tensors of protobuf."""
+    from onnx import TensorProto, numpy_helper
+
+    return numpy_helper.to_array(value) if isinstance(value, TensorProto) else np.asarray(value)
+
+
 @cache
 def cases() -> dict[str, Case]:
     """All cases by name: 1,597 with onnx 1.23.2."""
@@ -87,10 +94,10 @@ def cases() -> dict[str, Case]:
         found = [c for c in load_model_tests(kind="node") if _wanted(c)]
     made = {}
     for case in found:
-        inputs, outputs = case.data_sets[0]
+        inputs, outputs = ([_array(v) for v in values] for values in case.data_sets[0])
         operators = tuple(dict.fromkeys(n.op_type for n in _nodes(case.model.graph)))
         name = case.name.removeprefix("test_")
-        made[name] = Case(name, operators, case.model, tuple(map(np.asarray, inputs)), tuple(map(np.asarray, outputs)))
+        made[name] = Case(name, operators, case.model, tuple(inputs), tuple(outputs))
     return made
 
 
