@@ -13,12 +13,18 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from recast.compressing import Compression, Settings, compress
+    from recast.compression.gate import Limits
+    from recast.compression.recipe import Distill, Factorize, Prune, Quantize
     from recast.errors import RecastError
     from recast.formats.torch.read import from_torch
     from recast.pipeline import Conversion, convert, inspect, load, save, verify
     from recast.recipe import Checking, Reading, Recipe, Writing
 
 _HOMES = {
+    "compressing": ("Compression", "Settings", "compress"),
+    "compression.gate": ("Limits",),
+    "compression.recipe": ("Distill", "Factorize", "Prune", "Quantize"),
     "pipeline": ("Conversion", "convert", "inspect", "load", "save", "verify"),
     "recipe": ("Checking", "Reading", "Recipe", "Writing"),
     "errors": ("RecastError",),
@@ -27,11 +33,19 @@ _HOMES = {
 
 __all__ = [
     "Checking",
+    "Compression",
     "Conversion",
+    "Distill",
+    "Factorize",
+    "Limits",
+    "Prune",
+    "Quantize",
     "Reading",
     "RecastError",
     "Recipe",
+    "Settings",
     "Writing",
+    "compress",
     "convert",
     "from_torch",
     "inspect",

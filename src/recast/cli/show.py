@@ -43,7 +43,8 @@ def _table(title: str, *columns: str) -> Table:
     return table
 
 
-def _json(data: Any) -> None:
+def json_object(data: Any) -> None:
+    """One JSON object for programs."""
     print(json.dumps(data, indent=1, ensure_ascii=False, default=str))  # noqa: T201
 
 
@@ -103,12 +104,14 @@ class _Bar:
         self._line.update(self._task, description=event.task, completed=event.done, total=event.total)
 
 
-def _say(text: str, style: str = "") -> None:
+def say(text: str, style: str = "") -> None:
+    """One line."""
     print(painted(printable(text), style, sys.stdout))  # noqa: T201
 
 
-def _findings(findings: Sequence[Finding]) -> None:
-    for finding in findings:
+def findings(found: Sequence[Finding]) -> None:
+    """What was changed, approximated or left out."""
+    for finding in found:
         mark = painted("note", "yellow" if finding.level == "warning" else "dim", sys.stdout)
         where = f" ({finding.where})" if finding.where else ""
         print(mark, printable(f"{finding.what}{where}"))  # noqa: T201
@@ -117,7 +120,7 @@ def _findings(findings: Sequence[Finding]) -> None:
 def conversion(result: Conversion, as_json: bool) -> None:
     """Show what ``convert`` did."""
     if as_json:
-        _json(
+        json_object(
             {
                 "source_format": result.source_format,
                 "target_format": result.target_format,
@@ -129,12 +132,12 @@ def conversion(result: Conversion, as_json: bool) -> None:
             }
         )
         return
-    _findings(result.findings)
+    findings(result.findings)
     for file in result.files:
         size = file.stat().st_size if file.is_file() else 0
-        _say(f"  {file}  ({bytes_text(size)})", "bold")
+        say(f"  {file}  ({bytes_text(size)})", "bold")
     if result.report is None or result.verdict == "not judged":
-        _say(result.verdict, _STYLES[result.verdict])
+        say(result.verdict, _STYLES[result.verdict])
     if result.report is not None:
         _report(result.report)
 
@@ -142,11 +145,11 @@ def conversion(result: Conversion, as_json: bool) -> None:
 def _report(report: Report) -> None:
     first, *rest = report.summary()
     if report.feeds or report.wrong:
-        _say(first, _STYLES["verified" if report.passed else "failed"])
+        say(first, _STYLES["verified" if report.passed else "failed"])
     else:
         rest = rest[2:]
     for line in rest:
-        _say(f"  {line}")
+        say(f"  {line}")
 
 
 def verification(report: Report, as_json: bool) -> None:
@@ -154,7 +157,7 @@ def verification(report: Report, as_json: bool) -> None:
     if as_json:
         from recast.verification.certificate import certificate
 
-        _json(certificate(report, ((), ())))
+        json_object(certificate(report, ((), ())))
     else:
         _report(report)
 
@@ -162,7 +165,7 @@ def verification(report: Report, as_json: bool) -> None:
 def summary(model: Summary, as_json: bool) -> None:
     """Show what ``inspect`` found."""
     if as_json:
-        _json(model.as_dict())
+        json_object(model.as_dict())
         return
     console = _console()
     quantized = ", quantised" if model.quantized else ""
@@ -200,7 +203,7 @@ def formats(found: Sequence[Format], as_json: bool) -> None:
         for f in found
     ]
     if as_json:
-        _json(rows)
+        json_object(rows)
         return
     table = _table("", "name", "format", "suffixes", "read", "write", "judge")
     for row in rows:
@@ -218,7 +221,7 @@ def formats(found: Sequence[Format], as_json: bool) -> None:
 def demo(rows: Sequence[Row], as_json: bool) -> None:
     """Show the demo's table."""
     if as_json:
-        _json([vars(row) for row in rows])
+        json_object([vars(row) for row in rows])
         return
     console = _console()
     console.print("digits.keras: a small CNN for handwritten digits; accuracy on 200 held-out images", style="bold")

@@ -101,6 +101,14 @@ class Format(ABC):
             MissingDependency: the runtime is not installed.
         """
 
+    def open_deployed(self, path: Path) -> Runner:
+        """Load the file as an application would: with every optimisation of its runtime (for speed and accuracy).
+
+        Raises:
+            MissingDependency: the runtime is not installed.
+        """
+        return self.open(path)
+
     def open_source(self, path: Path, options: ReadOptions) -> Runner:
         """Load a source as the judge of what was read from it; formats whose sources are no files override this.
 

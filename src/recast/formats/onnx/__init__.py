@@ -43,5 +43,9 @@ class OnnxFormat(Format):
         """Load the file in ONNX Runtime, in a child process."""
         return RemoteRunner("recast.formats.onnx.run", path)
 
+    def open_deployed(self, path: Path) -> RemoteRunner:
+        """With fused integer kernels."""
+        return RemoteRunner("recast.formats.onnx.run", path, {"optimization": "all"})
+
 
 FORMAT = OnnxFormat()

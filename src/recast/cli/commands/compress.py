@@ -1,0 +1,73 @@
+"""Make a model smaller (prune, distil, quantise) and measure what that cost; a worse result is refused."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from recast.cli.options import checking_options, json_option, reading, reading_options
+
+if TYPE_CHECKING:
+    from recast.compression.recipe import Steps
+
+
+def configure(parser: ArgumentParser) -> None:
+    """The options."""
+    add = parser.add_argument
+    add("source", metavar="SRC", help="Model file, folder, or package.module:factory.")
+    add("target", metavar="DST", type=Path, help="Output; its suffix chooses the format.")
+    add("--prune", metavar="SHARE", type=float, help="Remove this share of the weights (0–1).")
+    add("--prune-threshold", metavar="T", type=float, help="Remove weights smaller than this.")
+    add("--structured", action="store_true", help="Prune whole neurons and channels, so that shapes shrink.")
+    add("--distill-from", metavar="TEACHER", help="Train the result to answer as this model does.")
+    add("--quantize", metavar="KIND", help="int8, int8-dynamic, int8-weights, int4, int16, float16, bfloat16 …")
+    add("--recipe", metavar="R.toml", type=Path, help="The steps as a file.")
+    add(
+        "--budget", metavar="TEXT", default="", help='What the result must keep: "size<100KB, drop<0.5%%, latency<2ms".'
+    )
+    add("--allow-worse", action="store_true", help="Deliver a result that is larger, slower or worse than asked.")
+    add("--dry-run", action="store_true", help="Print the plans; write nothing.")
+    add("--to", metavar="FMT", default="", help="Format, if the suffix does not tell.")
+    add("--batch", metavar="dynamic|N", default="", help="Fix or free the batch dimension.")
+    add("--io-layout", metavar="keep|nhwc|nchw", default="keep", help="Axes of inputs and outputs.")
+    add("--force", action="store_true", help="Replace an existing output.")
+    checking_options(parser)
+    reading_options(parser)
+    json_option(parser)
+
+
+def steps_of(given: Namespace) -> Steps:
+    """The steps: the recipe's, then the flags' in the order prune, distil, quantise."""
+    from recast.compression.recipe import Distill, Prune, Quantize, Steps, from_toml
+
+    steps = from_toml(given.recipe) if given.recipe else Steps()
+    if given.prune is not None or given.prune_threshold is not None:
+        steps = steps >> Prune(given.prune, given.prune_threshold, given.structured)
+    if given.distill_from:
+        steps = steps >> Distill(given.distill_from)
+    if given.quantize:
+        steps = steps >> Quantize(given.quantize)
+    return steps
+
+
+def run(given: Namespace) -> bool:
+    """Do it."""
+    from recast import compressing
+    from recast.cli import show
+    from recast.cli.show_compression import compression
+    from recast.compression.gate import parse_budget
+    from recast.recipe import Writing
+
+    settings = compressing.Settings(
+        reading(given),
+        Writing(given.to, given.batch, given.io_layout, force=given.force),
+        given.data,
+        parse_budget(given.budget, given.allow_worse),
+        seed=given.seed,
+        dry_run=given.dry_run,
+    )
+    with show.progress(given.json):
+        result = compressing.compress(given.source, given.target, steps_of(given), settings)
+    compression(result, given.json)
+    return result.passed

@@ -1,0 +1,258 @@
+"""The map of compression: read → plan and apply, step by step → write → verify → compare with the original → gate.
+
+pipeline.load                  the source becomes the graph dialect
+measure.data                   real samples, or generated ones with a warning
+step.method().needs / plan     what each method wants to know, and its plan as data
+compression.apply              the only editor
+pipeline.prepare, writer.write the result, and beside it the original in the same format
+verification.check             the file computes what the compressed graph says
+compression.compare, gate      smaller, not slower, not worse than asked; or it is called NAME.unverified
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from recast import formats, pipeline, prove
+from recast._util import atomic, progress
+from recast._util.child import TensorSpec
+from recast.compression._method import Needs, Plan, Statistics
+from recast.compression.gate import Comparison, Limits, reasons
+from recast.compression.recipe import Step, Steps
+from recast.errors import BadRecipe, MissingDependency
+from recast.formats._format import Artifact, Finding, Format, WriteOptions
+from recast.graph.finding import attached
+from recast.recipe import Reading, Writing
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    from recast.measure.data import Samples
+    from recast.verification.outcome import Report
+
+Outcome = Literal["accepted", "worse, as allowed", "refused", "not judged", "planned"]
+GENERATED = 64  # inputs where there are no data
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything about a compression but the steps.
+
+    Attributes:
+        data: ``.npz``, ``.npy`` or folder of images (``measure.data``).
+        samples: most samples that are used for comparing; the methods say how many they calibrate with.
+        dry_run: plan, write nothing.
+    """
+
+    reading: Reading = Reading()
+    writing: Writing = Writing()
+    data: Path | None = None
+    limits: Limits = Limits()
+    samples: int = 2000
+    seed: int = 0
+    dry_run: bool = False
+
+
+@dataclass(frozen=True)
+class Compression:
+    """What ``compress`` did.
+
+    Attributes:
+        files: what was written, the main file first; a refused result is called ``NAME.unverified``.
+        plans: one a step.
+        outcome: ``accepted``; ``worse, as allowed``; ``refused``: see ``reasons``; ``not judged``: the target's
+            runtime is not installed; ``planned``: a dry run.
+        reasons: why it is (or would have been) refused.
+        comparison: the result beside the original in the same format, None where it could not be run.
+    """
+
+    files: tuple[Path, ...]
+    plans: tuple[Plan, ...]
+    findings: tuple[Finding, ...]
+    outcome: Outcome
+    reasons: tuple[str, ...] = ()
+    comparison: Comparison | None = None
+    report: Report | None = field(default=None, repr=False)
+
+    @property
+    def passed(self) -> bool:
+        """Whether the result may be used."""
+        return self.outcome != "refused"
+
+
+def compress(
+    source: str | Path,
+    target: str | Path,
+    steps: Step | Steps,
+    settings: Settings = Settings(),  # noqa: B008 frozen
+) -> Compression:
+    """Make a model smaller, and measure what that cost.
+
+    Raises:
+        RecastError: refused or failed before anything was written. A result that is larger, slower or worse than asked
+            is *not* raised: it is written as ``NAME.unverified`` and ``Compression.passed`` is False.
+    """
+    path, writing = Path(target), settings.writing
+    writer = formats.by_name(writing.to) if writing.to else formats.for_writing(path)
+    atomic.check_free(path, writing.force or settings.dry_run)
+    methods = [step.method() for step in steps]
+    if not methods:
+        raise BadRecipe("nothing to do", fix="name a method: --quantize int8, --prune 0.5 …")
+    progress.emit("reading")
+    model = pipeline.load(source, settings.reading)
+    if not writer.has_graph or not len(model.graph):
+        raise BadRecipe("weights without a graph", str(source), "compress a whole model, or prune bare arrays")
+    samples, findings = _samples(model, settings)
+    changed, plans = model, []
+    for method in methods:
+        progress.emit("planning")
+        changed = changed.clone()
+        findings += _run_passes(changed, method.passes)
+        statistics = _statistics(changed, method.needs(changed), samples, (writer.name, settings.seed))
+        plan = method.plan(changed, statistics)
+        progress.emit(f"applying {plan.method}")
+        changed = _applied(changed, plan)
+        plans.append(plan)
+        findings += plan.findings
+    if settings.dry_run:
+        return Compression((), tuple(plans), findings, "planned")
+    return _Ending(source, path, writer, settings, (model, changed)).finish(tuple(plans), findings, samples)
+
+
+def _applied(model: ir.Model, plan: Plan) -> ir.Model:
+    from recast.compression.apply import apply
+
+    return apply(model, plan)
+
+
+def _run_passes(model: ir.Model, names: tuple[str, ...]) -> tuple[Finding, ...]:
+    from recast import passes
+
+    return tuple(passes.run(model, names, passes.PassOptions()))
+
+
+def _samples(model: ir.Model, settings: Settings) -> tuple[Samples, tuple[Finding, ...]]:
+    from recast.measure import data
+
+    specs = input_specs(model)
+    found = attached(model)
+    if settings.data is not None:
+        return data.load(settings.data, specs), found
+    text = "no --data: random inputs stand for real ones; ranges and accuracy may be far off on your data"
+    return data.generated(specs, GENERATED, settings.seed), (*found, Finding(text, "", "warning"))
+
+
+def input_specs(model: ir.Model) -> tuple[TensorSpec, ...]:
+    """The graph's inputs as a runtime would tell them."""
+    specs = []
+    for value in model.graph.inputs:
+        dims = tuple(
+            d if isinstance(d, int) else str(d.value or f"{value.name}.{i}") for i, d in enumerate(value.shape or ())
+        )
+        specs.append(TensorSpec(value.name or "", value.dtype.numpy().name if value.dtype else "float32", dims))
+    return tuple(specs)
+
+
+def _statistics(model: ir.Model, needs: Needs, samples: Samples, told: tuple[str, int]) -> Statistics:
+    from recast.measure.calibrate import Graph
+
+    target, seed = told
+    used = samples.take(needs.samples) if needs.samples else None
+    values = {}
+    if needs.values and used is not None:
+        with Graph(model) as graph:
+            values = graph.observe(used, needs.values)
+    return Statistics(values, used, target, seed)
+
+
+@dataclass(frozen=True)
+class _Ending:
+    """Write, verify, compare, judge, deliver."""
+
+    source: str | Path
+    path: Path
+    writer: Format
+    settings: Settings
+    models: tuple[ir.Model, ir.Model]  # original, compressed
+
+    def finish(self, plans: tuple[Plan, ...], findings: tuple[Finding, ...], samples: Samples) -> Compression:
+        limits = self.settings.limits
+        with atomic.staging(self.path) as folder:
+            reference = self.models[1].clone()
+            made, told = self._write(self.models[1], folder / "new")
+            original, _ = self._write(self.models[0].clone(), folder / "old")
+            findings += (*told, *made.findings)
+            found, report, why, outcome = None, None, [], "not judged"
+            try:
+                report = self._verify(reference, made, samples)
+                if not report.passed:
+                    why += ["the file does not compute what the compressed graph says: " + report.summary()[-1]]
+                else:
+                    found = self._compare((original, made), samples)
+                    why += reasons(found, limits, samples.real)
+                outcome = (
+                    ("worse, as allowed" if limits.allow_worse and report.passed else "refused") if why else "accepted"
+                )
+            except MissingDependency as error:
+                findings += (Finding(f"the result cannot be judged here: {error.what}", error.fix, "warning"),)
+            result = Compression((), plans, findings, outcome, tuple(why), found, report)  # type: ignore[arg-type]
+            files = (*made.files, self._certificate(result, made))
+            ending = pipeline.UNVERIFIED if outcome == "refused" else ""
+            pairs = [(f, self.path.parent / (f.name + ending)) for f in files]
+            atomic.commit([*pairs[1:], pairs[0]])
+        final = tuple(f for _, f in pairs)
+        return Compression(final, plans, findings, result.outcome, result.reasons, found, report)
+
+    def _write(self, model: ir.Model, folder: Path) -> tuple[Artifact, tuple[Finding, ...]]:
+        progress.emit("writing")
+        folder.mkdir()
+        findings = pipeline.prepare(model, self.writer, self.settings.writing)
+        artifact = self.writer.write(model, folder / self.path.name, WriteOptions(self.settings.writing.opset))
+        return artifact, findings
+
+    def _verify(self, reference: ir.Model, made: Artifact, samples: Samples) -> Report:
+        from recast.verification import check
+
+        progress.emit("verifying")
+        written = self.models[1]  # its inputs say how the writer permuted them
+        runner = self.writer.open(made.files[0])
+        try:
+            first = check.Side("the compressed graph", None, reference, "")
+            second = check.Side(made.files[0].name, runner, written, prove.runtime_of(self.writer))
+            data: Mapping[str, Any] = samples.take(8).feeds if samples.real else {}
+            return check.verify(first, second, check.Options(self.settings.seed, data))
+        finally:
+            runner.close()
+
+    def _compare(self, both: tuple[Artifact, Artifact], samples: Samples) -> Comparison:
+        from dataclasses import replace
+
+        from recast.compression.compare import compare
+
+        progress.emit("comparing")
+        old, new = both
+        given = Path(self.source)
+        found = compare(self.writer, (old.files, new.files), samples.take(self.settings.samples))
+        return replace(found, source_bytes=given.stat().st_size if given.is_file() else 0)
+
+    def _certificate(self, result: Compression, made: Artifact) -> Path:
+        from recast.verification import certificate
+
+        given = Path(self.source)
+        data = {
+            "schema": certificate.SCHEMA,
+            "kind": "compression",
+            "outcome": result.outcome,
+            "reasons": list(result.reasons),
+            "inputs": certificate.file_facts(given) if given.exists() else [],
+            "outputs": [d for f in made.files for d in certificate.file_facts(f)],
+            "plans": [p.as_dict() for p in result.plans],
+            "comparison": result.comparison.as_dict() if result.comparison else None,
+            "findings": [vars(f) for f in result.findings],
+        }
+        path = made.files[0].with_name(made.files[0].name + pipeline.CERTIFICATE)
+        path.write_text(certificate.certificate_text(certificate.plain(data)), encoding="utf-8")
+        return path

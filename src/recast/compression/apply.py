@@ -1,0 +1,169 @@
+"""The only editor: carries out a plan on a copy of the model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import onnx_ir as ir
+
+from recast.compression._method import Plan
+from recast.compression.edits import Cut, Edit, PackWeight, ReplaceNode, RoundValue, SetAttribute, SetWeight
+from recast.errors import InternalError
+from recast.graph.infer import constant, infer_node
+from recast.graph.view import layer_of
+from recast.passes._editor import Editor, copy_origin, drop_initializer
+from recast.passes.clean import remove_dead
+
+
+def apply(model: ir.Model, plan: Plan) -> ir.Model:
+    """A changed copy of the model; weights that stay are shared.
+
+    Raises:
+        InternalError: the plan names something that is not there, or shapes do not fit afterwards.
+    """
+    made = model.clone()
+    work = _Work(made)
+    for edit in plan.edits:
+        work.do(edit)
+    if any(isinstance(e, Cut | SetWeight | ReplaceNode | SetAttribute) for e in plan.edits):
+        _infer(made.graph)
+    remove_dead(made.graph)
+    return made
+
+
+class _Work:
+    def __init__(self, model: ir.Model) -> None:
+        self.graph = model.graph
+        self.editor = Editor(model.graph)
+        self.nodes = {n.name: n for n in model.graph}
+        self.values: dict[str, ir.Value] = {v.name: v for v in model.graph.inputs if v.name}
+        self.values |= {v.name: v for n in model.graph for v in n.outputs if v.name}
+        self.last: dict[str, ir.Value] = {}  # the float value behind the rounding of a value
+
+    def do(self, edit: Edit) -> None:
+        """One edit."""
+        match edit:
+            case SetWeight():
+                self.set_weight(edit.weight, edit.array)
+            case Cut():
+                held = self.initializer(edit.weight)
+                array = held.const_value.numpy() if held.const_value is not None else np.zeros(0)
+                self.set_weight(edit.weight, np.take(array, edit.keep, axis=edit.axis))
+            case PackWeight():
+                self.pack(edit)
+            case RoundValue():
+                self.round(edit)
+            case SetAttribute():
+                node = self.node(edit.node)
+                node.attributes[edit.name] = ir.convenience.convert_attribute(edit.name, edit.value)
+            case ReplaceNode():
+                self.replace(edit)
+
+    def initializer(self, name: str) -> ir.Value:
+        """A weight by name."""
+        found = self.graph.initializers.get(name)
+        if found is None:
+            raise InternalError(f"the plan names a weight '{name}' that is not there", "recast/compression")
+        return found
+
+    def node(self, name: str) -> ir.Node:
+        """A node by name."""
+        if name not in self.nodes:
+            raise InternalError(f"the plan names a node '{name}' that is not there", "recast/compression")
+        return self.nodes[name]
+
+    def set_weight(self, name: str, array: np.ndarray) -> None:
+        """New content."""
+        value = self.initializer(name)
+        tensor = constant(array, name)
+        value.const_value = tensor
+        value.dtype = tensor.dtype
+        value.shape = ir.Shape(array.shape)
+
+    def pack(self, edit: PackWeight) -> None:
+        """Integers → DequantizeLinear in the weight's place."""
+        weight = self.initializer(edit.weight)
+        uses = [u for u in weight.uses() if not edit.users or u.node.name in edit.users]
+        if not uses:
+            raise InternalError(f"nobody uses the weight '{edit.weight}'", "recast/compression")
+        first = min((u.node for u in uses), key=list(self.graph).index)
+        integers = self.editor.weight(f"{edit.weight}/integers", edit.integers)
+        scale = self.editor.weight(f"{edit.weight}/scale", edit.scale.astype(np.float32))
+        inputs = [integers, scale]
+        if edit.zero is not None:
+            inputs.append(self.editor.weight(f"{edit.weight}/zero", edit.zero))
+        attributes = {"axis": edit.axis} if edit.scale.ndim else {}
+        if edit.block:
+            attributes["block_size"] = edit.block
+        node = ir.node("DequantizeLinear", inputs, attributes, name=self.editor.unique(f"{edit.weight}/dequantize"))
+        copy_origin(first, node)
+        result = node.outputs[0]
+        result.name = self.editor.unique(f"{edit.weight}/float")
+        result.type, result.shape = weight.type, weight.shape
+        self.graph.insert_before(first, node)
+        for use in uses:
+            use.node.replace_input_with(use.idx, result)
+        drop_initializer(self.graph, weight)
+
+    def round(self, edit: RoundValue) -> None:
+        """QuantizeLinear → DequantizeLinear for all users of a value."""
+        value = self.values.get(edit.value)
+        if value is None:
+            raise InternalError(f"the plan names a value '{edit.value}' that is not there", "recast/compression")
+        uses, was_output = list(value.uses()), value.is_graph_output()
+        producer = value.producer()
+        before = uses[0].node if uses else None
+        scale = self.editor.const(np.array(edit.scale, np.float32), f"{edit.value}/scale")
+        zero = self.editor.const(np.array(edit.zero, edit.dtype), f"{edit.value}/zero")
+        pair = []
+        source = value
+        for op_type in ("QuantizeLinear", "DequantizeLinear"):
+            node = ir.node(op_type, [source, scale, zero], name=self.editor.unique(f"{edit.value}/{op_type}"))
+            if producer is not None or before is not None:
+                copy_origin(producer or before, node)  # type: ignore[arg-type]
+            source = node.outputs[0]
+            source.name = self.editor.unique(f"{edit.value}/{op_type}_out")
+            source.shape = value.shape
+            source.type = value.type if op_type == "DequantizeLinear" else zero.type
+            pair.append(node)
+        if producer is not None:
+            self.graph.insert_after(producer, pair)
+        elif before is not None:
+            self.graph.insert_before(next(iter(self.graph)), pair)
+        for use in uses:
+            use.node.replace_input_with(use.idx, source)
+        if was_output:
+            name = value.name
+            value.name = self.editor.unique(f"{name}/exact")
+            source.name = name
+            for index, output in enumerate(self.graph.outputs):
+                if output is value:
+                    self.graph.outputs[index] = source
+
+    def replace(self, edit: ReplaceNode) -> None:
+        """Pieces in a node's place."""
+        node = self.node(edit.node)
+        made: dict[str, ir.Value] = {n: self.editor.weight(n, a) for n, a in edit.constants.items()}
+        result: ir.Value | None = None
+        for piece in edit.pieces:
+            inputs = [self._named(name, made) for name in piece.inputs]
+            result = made[piece.output] = self.editor.node(piece.op_type, inputs, piece.attributes, node)
+        if result is None:
+            raise InternalError(f"nothing replaces {edit.node}", layer_of(node))
+        self.editor.replace(node.outputs[0], result)
+        self.graph.remove(node, safe=True)
+
+    def _named(self, name: str, made: Mapping[str, ir.Value]) -> ir.Value | None:
+        if not name:
+            return None
+        found = made.get(name) or self.values.get(name) or self.graph.initializers.get(name)
+        if found is None:
+            raise InternalError(f"the plan names a value '{name}' that is not there", "recast/compression")
+        return found
+
+
+def _infer(graph: ir.Graph) -> None:
+    """Shapes anew, in order; what inference cannot tell keeps its shape."""
+    for node in graph:
+        infer_node(node)

@@ -1,0 +1,121 @@
+"""The kinds of edits. An edit names what it changes; ``apply`` does it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class SetWeight:
+    """Replace the content of an initializer; its type and shape may change."""
+
+    weight: str
+    array: np.ndarray
+    note: str = ""
+
+    def told(self) -> str:
+        """In words."""
+        return f"set {self.weight} {self.array.dtype}{list(self.array.shape)} {self.note}".rstrip()
+
+
+@dataclass(frozen=True)
+class PackWeight:
+    """Replace a float initializer by integers and a DequantizeLinear.
+
+    Attributes:
+        weight: its name.
+        integers: int8, int16, int32, uint8 or ml_dtypes.int4, in the weight's shape.
+        scale: float32: a scalar, one a channel of ``axis``, or with ``block`` one a block along ``axis``.
+        zero: of the integers' type and the scale's shape; None for 0.
+        axis: the channel's (or block's) axis.
+        block: elements of one block along ``axis``; 0: no blocks.
+        users: names of the nodes that take the dequantised weight; (): all.
+    """
+
+    weight: str
+    integers: np.ndarray
+    scale: np.ndarray
+    zero: np.ndarray | None = None
+    axis: int = 0
+    block: int = 0
+    users: tuple[str, ...] = ()
+
+    def told(self) -> str:
+        """In words."""
+        grain = f"blocks of {self.block}" if self.block else ("per channel" if self.scale.size > 1 else "per tensor")
+        return f"pack {self.weight} as {self.integers.dtype}, {grain}"
+
+
+@dataclass(frozen=True)
+class RoundValue:
+    """Put QuantizeLinear → DequantizeLinear behind an activation (or graph input).
+
+    Attributes:
+        value: its name; a graph output keeps its name behind the pair.
+        scale, zero, dtype: per-tensor parameters; ``dtype`` is ``int8``, ``uint8`` or ``int16``.
+    """
+
+    value: str
+    scale: float
+    zero: int
+    dtype: str = "int8"
+
+    def told(self) -> str:
+        """In words."""
+        return f"round {self.value} to {self.dtype}, scale {self.scale:.6g}, zero {self.zero}"
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Keep only some entries of an initializer along one axis."""
+
+    weight: str
+    axis: int
+    keep: np.ndarray
+
+    def told(self) -> str:
+        """In words."""
+        return f"cut {self.weight} axis {self.axis} to {len(self.keep)}"
+
+
+@dataclass(frozen=True)
+class SetAttribute:
+    """Give a node's attribute another value (``group`` after a cut …)."""
+
+    node: str
+    name: str
+    value: Any
+
+    def told(self) -> str:
+        """In words."""
+        return f"{self.node}: {self.name} = {self.value}"
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One node of a replacement. Inputs are value names: of the graph, of earlier pieces, or of ``constants``."""
+
+    op_type: str
+    inputs: tuple[str, ...]
+    output: str
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ReplaceNode:
+    """Replace a node with one output by pieces; the last piece's output takes the node's output's place."""
+
+    node: str
+    pieces: tuple[Piece, ...]
+    constants: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def told(self) -> str:
+        """In words."""
+        return f"replace {self.node} by {' → '.join(p.op_type for p in self.pieces)}"
+
+
+Edit = SetWeight | PackWeight | RoundValue | Cut | SetAttribute | ReplaceNode

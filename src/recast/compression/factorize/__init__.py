@@ -1,0 +1,1 @@
+"""Low rank and clustering methods: one file each; it sets ``METHODS = {name: class}``."""

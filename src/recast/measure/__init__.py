@@ -1,0 +1,1 @@
+"""Measuring models: labelled data, streamed calibration statistics. Importing this package loads nothing heavy."""
