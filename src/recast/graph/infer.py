@@ -13,6 +13,7 @@ from onnx import helper, shape_inference
 
 from recast.errors import BadShape
 from recast.graph import LAYER, OPSET
+from recast.graph.infer_quick import quick
 
 _SMALL = 1024  # constants up to this many elements take part in shape arithmetic
 
@@ -43,7 +44,7 @@ def infer_node(node: ir.Node) -> None:
     Raises:
         BadShape: the inputs contradict the operator.
     """
-    if _quick(node):
+    if quick(node):
         return
     if node.op_type == "If" and node.domain == "":
         _branches(node)
@@ -109,49 +110,6 @@ def _keep_whole_axes(node: ir.Node) -> None:
 
 
 _FAR = 2**31 - 1  # exporters mean "to the end"
-
-
-_SAME_SHAPE = frozenset(
-    {
-        *("Relu", "LeakyRelu", "Sigmoid", "Tanh", "Elu", "Selu", "Softplus", "Softsign", "Identity", "Clip", "Gelu"),
-        *("HardSigmoid", "HardSwish", "Mish", "Neg", "Exp", "Sqrt", "Abs", "Softmax", "LogSoftmax"),
-        *("BatchNormalization", "GroupNormalization", "Dropout"),
-    }
-)
-
-
-_QUANTISED = {"DequantizeLinear": 1, "QuantizeLinear": 2}  # operator: the input whose type is the output's
-
-
-def _quick(node: ir.Node) -> bool:
-    """The commonest operators without protobuf: output like the first input, or its axes permuted."""
-    x = node.inputs[0] if node.inputs else None
-    if x is None or x.shape is None or x.dtype is None or len(node.outputs) != 1 or node.domain:
-        return False
-    if node.op_type == "Transpose" and "perm" in node.attributes:
-        perm = list(node.attributes["perm"].value)
-        if sorted(perm) != list(range(len(x.shape))):
-            return False
-        node.outputs[0].shape = ir.Shape([x.shape[axis] for axis in perm])
-    elif node.op_type in _SAME_SHAPE:
-        if node.op_type in ("Softmax", "LogSoftmax", "BatchNormalization") and len(x.shape) < 2:
-            return False
-        if node.op_type == "BatchNormalization" and any(
-            v is None or v.shape is None or len(v.shape) != 1 or v.shape[0] != x.shape[1] for v in node.inputs[1:]
-        ):
-            return False
-        node.outputs[0].shape = ir.Shape(list(x.shape))
-    elif node.op_type in _QUANTISED and len(node.inputs) > _QUANTISED[node.op_type]:
-        told = node.inputs[_QUANTISED[node.op_type]]
-        if told is None or told.dtype is None or not node.attributes.keys() <= {"axis"}:
-            return False
-        node.outputs[0].shape = ir.Shape(list(x.shape))
-        node.outputs[0].dtype = told.dtype
-        return True
-    else:
-        return False
-    node.outputs[0].dtype = x.dtype
-    return True
 
 
 def set_type(value: ir.Value, proto: onnx.TypeProto) -> None:
@@ -265,4 +223,6 @@ def _is_plain(node: ir.Node) -> bool:
 
 def constant(array: np.ndarray, name: str) -> ir.Tensor:
     """A named tensor of an array (bfloat16 and float8 arrays come from ml_dtypes)."""
-    return ir.Tensor(np.ascontiguousarray(array).reshape(array.shape), name=name)
+    if not array.flags.c_contiguous:  # ascontiguousarray gives a scalar one axis
+        array = np.ascontiguousarray(array).reshape(array.shape)
+    return ir.Tensor(array, name=name)

@@ -6,7 +6,6 @@ through a counter, and links that leave the file are refused. Arrays of contiguo
 
 from __future__ import annotations
 
-import struct
 import warnings
 import zlib
 from collections.abc import Iterator
@@ -17,112 +16,15 @@ from typing import Any
 import numpy as np
 
 from recast._util.bounded import as_bad_model, check_size, element_count
-from recast._util.defer import defer
 from recast.errors import BadModel, RecastError, TooLarge, UnsafeModel
-
-defer("fsspec")  # pyfive's access to remote files, with asyncio and ssl
-defer("fsspec.utils")
-
-from pyfive.btree import BTreeV1RawDataChunks  # noqa: E402 after the stand-ins
-from pyfive.core import UNDEFINED_ADDRESS  # noqa: E402
-from pyfive.dataobjects import DataObjects  # noqa: E402
-from pyfive.misc_low_level import SuperBlock  # noqa: E402
+from recast.formats.keras.hdf5_header import UNDEFINED_ADDRESS, Header, Stream, chunk_tree, root_address
 
 _EXTERNAL_FILES = 0x0007
-_CONTINUATION = 0x0010
 _SHARED_FLAG = 0x02
-_SOFT_LINK = 2
-_MESSAGE = struct.Struct("<HHB3x")
 _COMPACT, _CONTIGUOUS, _CHUNKED, _VIRTUAL = 0, 1, 2, 3
 _DEFLATE, _SHUFFLE, _FLETCHER32 = 1, 2, 3
 _MAX_UNPACKED_BYTES = 256 << 20  # beyond it compressed data may expand at most _MAX_RATIO times
 _MAX_RATIO = 40
-
-
-class _Stream:
-    """A read-only file object over bytes with a budget of reads, so that cycles in the metadata end."""
-
-    def __init__(self, data: memoryview) -> None:
-        self.data = data
-        self.position = 0
-        self.bytes_left = 2 * len(data) + (16 << 20)
-        self.reads_left = 200_000 + len(data) // 64
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        base = (0, self.position, len(self.data))[whence]
-        self.position = max(0, base + offset)
-        return self.position
-
-    def tell(self) -> int:
-        return self.position
-
-    def read(self, size: int = -1) -> bytes:
-        end = len(self.data) if size < 0 else min(len(self.data), self.position + size)
-        chunk = bytes(self.data[self.position : end])
-        self.position += len(chunk)
-        self.bytes_left -= len(chunk)
-        self.reads_left -= 1
-        if self.bytes_left < 0 or self.reads_left < 0:
-            raise BadModel("the HDF5 metadata leads in circles", "HDF5 file", "export or copy the file again")
-        return chunk
-
-    def at(self, offset: int, size: int) -> bytes:
-        """``size`` bytes from ``offset``."""
-        self.position = offset
-        return self.read(size)
-
-
-class _Object(DataObjects):  # type: ignore[misc]
-    """pyfive's object header with checks before allocation, and the two commonest parsers written for speed."""
-
-    @staticmethod
-    def _parse_v1_objects(fh: _Stream) -> tuple[list[dict[str, int]], bytes, dict[str, int]]:
-        count, size = struct.unpack("<2xH4xI4x", fh.read(16))
-        data, offset, messages = fh.read(size), 0, []
-        for _ in range(count):
-            kind, length, flags = _MESSAGE.unpack_from(data, offset)
-            if kind == _CONTINUATION:
-                address, more = struct.unpack_from("<QQ", data, offset + 8)
-                fh.seek(address)
-                data += fh.read(more)
-            messages.append({"type": kind, "size": length, "flags": flags, "offset_to_message": offset + 8})
-            offset += 8 + length
-        return messages, data, {}
-
-    def _iter_links_btree_v1(self, btree_address: int, heap_address: int) -> Iterator[tuple[str, int | str]]:
-        """Names and addresses of an old-style group: B-tree → symbol nodes, names in a local heap."""
-        fh: _Stream = self.fh
-        size, start = struct.unpack("<8xQ8xQ", fh.at(heap_address, 32))
-        names = fh.at(start, size)
-        stack = [btree_address]
-        while stack:
-            head = fh.at(stack.pop(), 24)
-            if head[:4] == b"TREE":
-                (entries,) = struct.unpack_from("<H", head, 6)
-                pointers = struct.unpack(f"<{2 * entries}Q", fh.read(16 * entries))
-                stack.extend(reversed(pointers[1::2]))
-                continue
-            if head[:4] != b"SNOD":
-                raise BadModel("a group's index is damaged", "HDF5 file", "export or copy the file again")
-            (entries,) = struct.unpack_from("<H", head, 6)
-            table = head[8:] + fh.read(max(0, 40 * entries - 16))
-            for entry in range(entries):
-                at, address, kind = struct.unpack_from("<QQI", table, 40 * entry)
-                name = names[at : names.index(0, at)].decode()
-                yield name, "a symbolic link" if kind == _SOFT_LINK else address
-
-    def _attr_value(self, ptype: Any, buf: bytes, count: int, offset: int) -> Any:
-        itemsize = max(1, int(getattr(ptype.dtype, "itemsize", 1) or 1))
-        check_size(count * itemsize, max(0, len(buf) - offset), "an attribute of the HDF5 file")
-        return super()._attr_value(ptype, buf, count, offset)
-
-    @staticmethod
-    def _decode_link_msg(data: bytes, offset: int) -> Any:
-        if data[offset + 1] & 8 and data[offset + 2] not in (0, 1):
-            raise UnsafeModel(
-                "the HDF5 file links to another file", "an external link", "store all weights in the model's own file"
-            )
-        return DataObjects._decode_link_msg(data, offset)
 
 
 @dataclass
@@ -190,7 +92,7 @@ class Dataset:
         if any(number not in (_DEFLATE, _SHUFFLE, _FLETCHER32) for number, _ in filters):
             raise BadModel("an unknown compression filter", f"dataset {self.path}", "save with gzip or none")
         out = np.zeros(self.shape, self.dtype)
-        tree = BTreeV1RawDataChunks(self._file.stream, header._chunk_address, header._chunk_dims)
+        tree = chunk_tree(header)
         filled = 0
         for corner, size, mask, address in _chunks(tree):
             raw = bytes(self._file.data[address : address + size])
@@ -298,12 +200,11 @@ class Hdf5File:
 
     def __init__(self, data: memoryview, where: str) -> None:
         self.data, self.where = data, where
-        self.stream = _Stream(data)
+        self.stream = Stream(data)
         self.unpacked_bytes = 0
         self._cache: dict[int, Any] = {}
         self._heaps: dict[int, Any] = {}
-        root = SuperBlock(self.stream, 0).offset_to_dataobjects
-        found = self.open(root, "")
+        found = self.open(root_address(self.stream), "")
         if not isinstance(found, Group):
             raise BadModel("the root of the HDF5 file is no group", where, "export or copy the file again")
         self.root = found
@@ -312,7 +213,7 @@ class Hdf5File:
         """The object at an address of the file."""
         header = self._cache.get(address)
         if header is None:
-            header = _Object(self.stream, address, global_heaps=self._heaps)
+            header = Header(self.stream, address, self._heaps)
             self._cache[address] = header
         if not header.is_dataset:
             return Group(self, path, header)
