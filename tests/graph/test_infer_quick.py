@@ -89,10 +89,11 @@ def _others(rng: np.random.Generator) -> Case:
     return _pick(rng, "GlobalAveragePool", "GlobalMaxPool", "Relu", "Softmax", "Dropout", "Clip"), [shape], {}, []
 
 
-def _node(case: Case) -> ir.Node:
+def _node(case: Case, types: list[ir.DataType]) -> ir.Node:
     op_type, shapes, attributes, constants = case
     inputs = [
-        ir.Value(name=f"i{i}", shape=ir.Shape(s), type=ir.TensorType(ir.DataType.FLOAT)) for i, s in enumerate(shapes)
+        ir.Value(name=f"i{i}", shape=ir.Shape(s), type=ir.TensorType(t))
+        for i, (s, t) in enumerate(zip(shapes, types, strict=True))
     ]
     for array in constants:
         tensor = ir.Tensor(array, name="c")
@@ -100,11 +101,21 @@ def _node(case: Case) -> ir.Node:
     return ir.node(op_type, inputs, attributes)
 
 
+def _types(rng: np.random.Generator, case: Case) -> list[ir.DataType]:
+    """Mostly float32; else another type, or another type for the last input."""
+    count = len(case[1])
+    if case[0] not in STRICT or rng.random() < 0.8:
+        return [ir.DataType.FLOAT] * count
+    other = _pick(rng, ir.DataType.DOUBLE, ir.DataType.INT8, ir.DataType.INT64, ir.DataType.BOOL)
+    return [other] * count if rng.random() < 0.5 else [*[ir.DataType.FLOAT] * (count - 1), other]
+
+
 def _told(node: ir.Node) -> Any:
     value = node.outputs[0]
     return value.dtype, None if value.shape is None else [d if isinstance(d, int) else d.value for d in value.shape]
 
 
+STRICT = ("Add", "Sub", "Mul", "Div", "MatMul", "Gemm", "Conv", "MaxPool", "GlobalMaxPool", "AveragePool")
 MAKERS = {
     "conv": _conv,
     "pool": _pool,
@@ -122,13 +133,14 @@ def test_as_onnx_infers(maker: Callable[[np.random.Generator], Case], monkeypatc
     quick_ones = 0
     for _ in range(300):
         case = maker(rng)
-        fast, slow = _node(case), _node(case)
+        types = _types(rng, case)
+        fast, slow = _node(case, types), _node(case, types)
         told = quick(fast)
         quick_ones += told
         try:
             infer.infer_node(slow)
         except BadShape:
-            assert not told, case
+            assert not told, (case, types)
         else:
-            assert not told or _told(fast) == _told(slow), case
+            assert not told or _told(fast) == _told(slow), (case, types)
     assert quick_ones > 30

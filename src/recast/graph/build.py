@@ -75,14 +75,12 @@ class Builder:
     def weight(self, name: str, tensor: np.ndarray | ir.TensorProtocol) -> ir.Value:
         """Add a weight (an initializer). Lazy and external tensors are kept as they are."""
         unique = self.unique(name)
-        held = constant(np.asarray(tensor), unique) if isinstance(tensor, np.ndarray | np.generic) else tensor
-        held.name = unique
-        value = ir.Value(
-            name=unique,
-            shape=ir.Shape([d if isinstance(d, int) else d.value for d in held.shape]),
-            type=ir.TensorType(held.dtype),
-            const_value=held,
-        )
+        if isinstance(tensor, np.ndarray | np.generic):
+            held: ir.TensorProtocol = constant(np.asarray(tensor), unique)
+        else:
+            held = tensor
+            held.name = unique
+        value = ir.Value(name=unique, shape=held.shape, type=ir.TensorType(held.dtype), const_value=held)  # type: ignore[arg-type]
         self.initializers[unique] = value
         return value
 

@@ -26,6 +26,8 @@ def quick(node: ir.Node) -> bool:
     x = inputs[0]
     if x is None or x.shape is None or x.type is None:
         return False
+    if node.op_type in _ARITY and not _plain(node, _ARITY[node.op_type]):
+        return False
     dims = rule(node, list(x.shape))
     if dims is None:
         return False
@@ -34,6 +36,12 @@ def quick(node: ir.Node) -> bool:
     told = x if node.op_type not in _TOLD else inputs[_TOLD[node.op_type]]
     result.dtype = told.dtype  # type: ignore[union-attr, assignment]
     return True
+
+
+def _plain(node: ir.Node, most: int) -> bool:
+    """Whether there are no more inputs than the operator has, all of one floating-point type."""
+    inputs = [v for v in node.inputs if v is not None]
+    return len(inputs) <= most and inputs[0].dtype in _FLOATS and all(v.dtype == inputs[0].dtype for v in inputs)
 
 
 def _dims(value: ir.Value | None) -> Dims | None:
@@ -83,9 +91,8 @@ def _transpose(node: ir.Node, x: Dims) -> Dims | None:
 def _elementwise(node: ir.Node, x: Dims) -> Dims | None:
     if len(node.inputs) != 2:
         return None
-    other = node.inputs[1]
-    y = _dims(other)
-    if other is None or y is None or other.dtype != node.inputs[0].dtype:  # type: ignore[union-attr]
+    y = _dims(node.inputs[1])
+    if y is None:
         return None
     if len(x) < len(y):
         x, y = y, x
@@ -103,7 +110,7 @@ def _elementwise(node: ir.Node, x: Dims) -> Dims | None:
 
 
 def _gemm(node: ir.Node, x: Dims) -> Dims | None:
-    y = _dims(node.inputs[1])
+    y = _dims(node.inputs[1]) if len(node.inputs) > 1 else None
     if y is None or len(x) != 2 or len(y) != 2:
         return None
     rows, inner = reversed(x) if _one(node, "transA", 0) else x
@@ -112,14 +119,14 @@ def _gemm(node: ir.Node, x: Dims) -> Dims | None:
 
 
 def _matmul(node: ir.Node, x: Dims) -> Dims | None:
-    y = _dims(node.inputs[1])
+    y = _dims(node.inputs[1]) if len(node.inputs) > 1 else None
     if y is None or len(y) != 2 or len(x) < 2 or type(x[-1]) is not int or type(y[0]) is not int or x[-1] != y[0]:
         return None
     return [*x[:-1], y[1]]
 
 
 def _conv(node: ir.Node, x: Dims) -> Dims | None:
-    w = _dims(node.inputs[1])
+    w = _dims(node.inputs[1]) if len(node.inputs) > 1 else None
     group = _one(node, "group", 1)
     if w is None or len(w) != len(x) or len(x) < 3 or any(type(d) is not int for d in (*w, x[1])):
         return None
@@ -196,6 +203,12 @@ def _reshape(node: ir.Node, x: Dims) -> Dims | None:
     return out
 
 
+_FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE)
+_ARITY = {  # operators whose inputs' types ONNX would check
+    **dict.fromkeys(("Add", "Sub", "Mul", "Div", "MatMul"), 2),
+    **dict.fromkeys(("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"), 1),
+    **dict.fromkeys(("Conv", "Gemm"), 3),
+}
 _TOLD = {"DequantizeLinear": 1, "QuantizeLinear": 2}  # operator: the input whose type is the output's
 
 _RULES: dict[str, Callable[[ir.Node, Dims], Sequence[Dim] | None]] = {

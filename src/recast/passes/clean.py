@@ -27,10 +27,11 @@ def apply(model: ir.Model, options: PassOptions) -> list[Finding]:
             editor.bypass(node)
     remove_dead(graph)
     merge_constants(graph)
-    used = {n.op_identifier() for n in graph.all_nodes()}
-    used |= {n.op_identifier() for f in model.functions.values() for n in f.all_nodes()}
-    for key in [k for k in model.functions if k not in used]:
-        del model.functions[key]
+    if model.functions:
+        used = {n.op_identifier() for n in graph.all_nodes()}
+        used |= {n.op_identifier() for f in model.functions.values() for n in f.all_nodes()}
+        for key in [k for k in model.functions if k not in used]:
+            del model.functions[key]
     return []
 
 

@@ -20,7 +20,6 @@ from recast.errors import BadModel, RecastError, TooLarge, UnsafeModel
 from recast.formats.keras.hdf5_header import UNDEFINED_ADDRESS, Header, Stream, chunk_tree, root_address
 
 _EXTERNAL_FILES = 0x0007
-_SHARED_FLAG = 0x02
 _COMPACT, _CONTIGUOUS, _CHUNKED, _VIRTUAL = 0, 1, 2, 3
 _DEFLATE, _SHUFFLE, _FLETCHER32 = 1, 2, 3
 _MAX_UNPACKED_BYTES = 256 << 20  # beyond it compressed data may expand at most _MAX_RATIO times
@@ -37,7 +36,7 @@ class Dataset:
     _file: Hdf5File
     _object: Any
 
-    @property
+    @cached_property
     def nbytes(self) -> int:
         """Declared size in bytes."""
         return element_count(self.shape, self.path) * self.dtype.itemsize
@@ -76,7 +75,7 @@ class Dataset:
 
     def _array(self, data: memoryview) -> np.ndarray:
         check_size(self.nbytes, len(data), f"dataset {self.path}")
-        return np.frombuffer(data, self.dtype, element_count(self.shape, self.path)).reshape(self.shape)
+        return np.frombuffer(data, self.dtype, self.nbytes // self.dtype.itemsize).reshape(self.shape)
 
     def _chunked(self) -> np.ndarray:
         header = self._object
@@ -145,6 +144,8 @@ class Group:
 
     def child(self, name: str) -> Group | Dataset | None:
         """A child by name or by a path with ``/``; None where there is none."""
+        if name in self._children:
+            return self._children[name]
         found: Group | Dataset | None = self
         for part in name.split("/"):
             if part in ("", "."):
@@ -162,7 +163,7 @@ class Group:
     def names(self, attribute: str) -> list[str]:
         """A list of strings kept as an attribute; long ones are split into ``<attribute>0``, ``<attribute>1`` …"""
         parts = [self.attrs[attribute]] if attribute in self.attrs else []
-        while f"{attribute}{len(parts)}" in self.attrs and attribute not in self.attrs:
+        while attribute not in self.attrs and f"{attribute}{len(parts)}" in self.attrs:
             parts.append(self.attrs[f"{attribute}{len(parts)}"])
         return [text(item) for part in parts for item in np.asarray(part).reshape(-1).tolist()]
 
@@ -217,13 +218,12 @@ class Hdf5File:
             self._cache[address] = header
         if not header.is_dataset:
             return Group(self, path, header)
-        if any(m["flags"] & _SHARED_FLAG and m["type"] in (1, 3) for m in header.msgs):
+        if header.is_shared:
             raise BadModel("a dataset with a shared type", f"dataset {path}", "save the model with Keras again")
-        dtype = np.dtype(header.ptype.dtype)
-        shape = header.shape
+        dtype, shape = header.ptype.dtype, header.shape
         if shape is None or dtype.kind not in "fiub":
             raise BadModel(f"a dataset of type {dtype} where numbers belong", f"dataset {path}", "export it again")
-        return Dataset(path, tuple(int(d) for d in shape), dtype, self, header)
+        return Dataset(path, shape, dtype, self, header)
 
 
 def text(value: Any) -> str:

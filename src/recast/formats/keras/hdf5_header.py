@@ -27,6 +27,7 @@ from pyfive.misc_low_level import SuperBlock  # noqa: E402
 
 _DATASPACE, _DATATYPE, _ATTRIBUTE, _CONTINUATION, _ATTRIBUTE_INFO = 0x01, 0x03, 0x0C, 0x10, 0x15
 _SOFT_LINK = 2
+_SHARED_FLAG = 0x02
 _MESSAGE = struct.Struct("<HHB3x")
 _HEADER = struct.Struct("<2xH4xI4x")
 _ATTRIBUTE_HEADER = struct.Struct("<BxHHH")
@@ -115,6 +116,15 @@ class Header(DataObjects):  # type: ignore[misc]
 
     def find_msg_type(self, msg_type: int) -> list[dict[str, int]]:
         return self._by_type.get(msg_type, [])
+
+    @property
+    def is_dataset(self) -> bool:
+        return _DATASPACE in self._by_type
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether its shape or type lies in another header."""
+        return any(m["flags"] & _SHARED_FLAG for kind in (_DATASPACE, _DATATYPE) for m in self.find_msg_type(kind))
 
     @property
     def shape(self) -> tuple[int, ...] | None:

@@ -12,6 +12,8 @@ from recast.formats.keras.hdf5 import Dataset, Group, text
 from recast.formats.keras.reading import entry
 
 _RANDOM_STATE = ("seed_generator", "_seed_generator", "generator", "_random_generator", "StateVar")
+_RANDOM = re.compile(rf"(?:^|[/:])(?:{'|'.join(_RANDOM_STATE)})(?:[/:]|$)")
+_NUMBER = re.compile(r"(_\d+)?(:\d+)?$")
 _REEXPORT = "config and weights do not belong together: save the whole model again"
 
 
@@ -125,7 +127,7 @@ def _bind_flat(layer: Layer, group: Group | None, version: int) -> None:
         found = group.child(name) if group is not None else None
         if not isinstance(found, Dataset):
             raise BadModel(f"weight '{name}' is listed but not there", _at(layer), _REEXPORT)
-        if not any(part in _RANDOM_STATE for part in re.split(r"[/:]", name)):
+        if not _RANDOM.search(name):
             held.append((name, found))
     if version == 1:
         from recast.formats.keras.keras1 import bind_keras1
@@ -143,7 +145,7 @@ def _bind_flat(layer: Layer, group: Group | None, version: int) -> None:
     owners = {owner.name for owner, _ in wanted}
     for (owner, role), (name, dataset) in zip(wanted, held, strict=True):
         *parents, stem = name.split("/")
-        stem = re.sub(r"(_\d+)?(:\d+)?$", "", stem)
+        stem = _NUMBER.sub("", stem)
         stray = bool(parents) and owner is not layer and parents[-1] in owners and parents[-1] != owner.name
         if stray or (stem != role and (role, stem) not in _ALSO):
             raise BadModel(f"weight '{name}' stands where '{owner.name}/{role}' belongs", _at(layer), _REEXPORT)

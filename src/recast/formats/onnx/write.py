@@ -21,6 +21,7 @@ _Named = list[tuple[str, ir.TensorProtocol]]
 
 _INLINE_LIMIT = 1_900_000_000
 _ALIGN = 4096
+_BUFFERED_BYTES = 1 << 16  # smaller tensors go through the file's buffer: ``tofile`` flushes it every time
 _GRAPH_FIELD = b"\x3a"  # ModelProto.graph: field 7, length-delimited
 _INITIALIZER_FIELD = b"\x2a"  # GraphProto.initializer: field 5
 _RAW_DATA_FIELD = b"\x4a"  # TensorProto.raw_data: field 9
@@ -90,7 +91,7 @@ def _write_inline(proto: onnx.ModelProto, tensors: _Named, path: Path) -> None:
 
 
 def _write_tensor(tensor: ir.TensorProtocol, file: BinaryIO) -> None:
-    if hasattr(tensor, "tofile"):
+    if hasattr(tensor, "tofile") and tensor.nbytes > _BUFFERED_BYTES:
         tensor.tofile(file)
     else:
         file.write(tensor.tobytes())
