@@ -107,7 +107,7 @@ class Header(DataObjects):  # type: ignore[misc]
         head = stream.at(address, 16)
         if head[:1] == b"\x01":
             self.msgs, self.msg_data = _messages(stream, head)
-            self.fh, self.offset, self._global_heaps, self._header = stream, address, heaps, {}
+            self.fh, self.offset, self._global_heaps = stream, address, heaps
         else:
             super().__init__(stream, address, global_heaps=heaps)
         self._by_type: dict[int, list[dict[str, int]]] = {}
