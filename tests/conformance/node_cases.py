@@ -130,7 +130,7 @@ def run(case: Case, target: str, form: str) -> Result:
         except InternalError as error:
             return Result("defect", error.what[:200])
         except RecastError as error:
-            return Result("refused", f"{error.code} {error.what}"[:300])
+            return Result("refused", f"{error.code} {error.what}: {error.where}".replace(f"{name}/", "")[:300])
         except Exception as error:
             return Result("defect", f"{type(error).__name__}: {error}"[:200])
         try:

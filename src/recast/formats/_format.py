@@ -73,6 +73,10 @@ class Format(ABC):
     can_write: ClassVar[bool] = True
     has_graph: ClassVar[bool] = True  # False: weights only
 
+    def native(self, node: ir.Node) -> bool:
+        """Whether the writer has a form for a node; the pass ``decompose`` writes others as plainer operators."""
+        return True
+
     @abstractmethod
     def sniff(self, path: Path, head: bytes) -> bool:
         """Whether the content is of this format (``head``: the first 4096 bytes; empty for a folder)."""

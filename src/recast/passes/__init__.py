@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Literal
@@ -33,6 +33,7 @@ class PassOptions:
         rnn_batch_major: recurrent operators take (batch, time, features): ``layout=1``.
         keep_functions: ONNX function operators that the target has itself; ``inline_functions`` writes all others out
             (None: it writes out those that hardly any target has).
+        native: whether the target has a form for a node; ``decompose`` writes all others as plainer operators.
     """
 
     layout: Literal["channels_first", "channels_last"] = "channels_first"
@@ -40,12 +41,13 @@ class PassOptions:
     batch: int | str | None = None
     rnn_batch_major: bool = False
     keep_functions: frozenset[str] | None = None
+    native: Callable[[ir.Node], bool] | None = None
 
 
 @cache
 def catalogue() -> tuple[str, ...]:
     """Names of all passes: the modules of this folder that are not part of another one (``layout_cut``)."""
-    names = sorted(m.name for m in pkgutil.iter_modules(__path__))
+    names = sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.ispkg)
     return tuple(n for n in names if not n.startswith("_") and not any(n.startswith(f"{p}_") for p in names))
 
 

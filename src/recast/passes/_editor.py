@@ -25,6 +25,13 @@ class Editor:
         self._made: dict[Any, ir.Value] = {}
         self._touched: list[ir.Value] = []
 
+    def inside(self, graph: ir.Graph) -> Editor:
+        """An editor of a sub-graph, whose names must differ from those around it."""
+        self.unique("")
+        editor = Editor(graph)
+        editor._names, editor._counts = self._names, self._counts
+        return editor
+
     def unique(self, wanted: str) -> str:
         """``wanted``, numbered if a node or value has that name."""
         if self._names is None:

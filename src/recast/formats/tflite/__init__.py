@@ -30,7 +30,9 @@ class TFLite(Format):
     layout: ClassVar[Layout] = "channels_last"
     passes: ClassVar[tuple[str, ...]] = (
         "drop_dropout",
+        "decompose",
         "inline_functions",
+        "decompose",
         "fold_constants",
         "layout",
         "fuse_batchnorm",
@@ -39,6 +41,11 @@ class TFLite(Format):
     rnn_batch_major: ClassVar[bool] = True
     keep_functions: ClassVar[frozenset[str]] = _FUNCTIONS
     judge: ClassVar[tuple[str, str]] = ("ai_edge_litert", "")
+
+    def native(self, node: ir.Node) -> bool:
+        from recast.formats.tflite.writing import native
+
+        return native(node)
 
     def sniff(self, path: Path, head: bytes) -> bool:
         return head[4:8] == b"TFL3"

@@ -19,6 +19,7 @@ from recast.formats.tflite.writing import IMAGE, Refused, handlers
 from recast.formats.tflite.writing.emitter import Emitter, Operator, Tensor, dims_of, quant_of_value, type_number
 from recast.graph import view
 from recast.graph.finding import Finding
+from recast.passes.decompose import reason
 
 _SHOWN = 20  # problems listed in one error
 
@@ -94,7 +95,7 @@ def _output(emitter: Emitter, value: ir.Value) -> int:
 def _unknown(node: ir.Node) -> str:
     if not node.domain and (IMAGE, node.op_type) in handlers():
         return "it is channels-first; run the 'layout' pass first"
-    return "TFLite has no such builtin and Recast no decomposition"
+    return reason(node) or "TFLite has no such builtin and Recast no decomposition"
 
 
 def _origin(node: ir.Node) -> str:

@@ -1,0 +1,94 @@
+"""Write operators that the target lacks as plainer ONNX operators.
+
+Given: ``PassOptions.native`` says which nodes the target has a form for (None: it has all).
+Result: every other node with a decomposition (``passes/decompositions/``) is replaced by it, again and again until
+    nothing is left to replace, in sub-graphs too; new nodes carry the origin of the node they come from.
+Refuses when: never; a node whose decomposition does not fit stays, and ``reason`` tells the writer why.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+import onnx_ir as ir
+
+from recast.errors import InternalError
+from recast.graph.finding import Finding
+from recast.graph.infer import refine_node
+from recast.passes import PassOptions
+from recast.passes._editor import Editor
+from recast.passes.clean import remove_dead
+from recast.passes.decompositions import Expansion, Unfit, decompositions
+
+_REASON = "recast.not_decomposed"
+_DEEPEST = 16  # a decomposition of a decomposition of ...
+
+
+def apply(model: ir.Model, options: PassOptions) -> list[Finding]:
+    """Decompose in place.
+
+    Raises:
+        InternalError: decompositions that lead to each other.
+    """
+    if options.native is not None:
+        _graph(Editor(model.graph), options)
+    return []
+
+
+def reason(node: ir.Node) -> str:
+    """Why a node was not decomposed, or "" where there is no decomposition."""
+    return str(node.meta.get(_REASON, ""))
+
+
+def _graph(editor: Editor, options: PassOptions) -> None:
+    assert options.native is not None
+    known = decompositions()
+    pending = deque((node, 0) for node in editor.graph)
+    stale: set[ir.Value] = set()
+    changed = False
+    while pending:
+        node, depth = pending.popleft()
+        if any(v in stale for v in node.inputs):
+            refine_node(node)
+        for attribute in node.attributes.values():
+            graphs = attribute.as_graphs() if attribute.type == ir.AttributeType.GRAPHS else ()
+            for graph in [attribute.as_graph()] if attribute.type == ir.AttributeType.GRAPH else graphs:
+                _graph(editor.inside(graph), options)
+        if node.domain or node.op_type not in known or options.native(node):
+            continue
+        if depth > _DEEPEST:
+            raise InternalError(f"the decompositions of {node.op_type} lead to each other", "recast/passes")
+        expansion = Expansion(editor, node)
+        try:
+            results = known[node.op_type](expansion)
+        except Unfit as why:
+            node.meta[_REASON] = str(why)
+            editor.graph.remove(expansion.made[::-1], safe=True)
+            continue
+        _replace(editor, node, results)
+        stale.update(v for v in results if v is not None)
+        pending.extendleft((n, depth + 1) for n in reversed(expansion.made))
+        changed = True
+    if changed:
+        remove_dead(editor.graph)
+
+
+def _replace(editor: Editor, node: ir.Node, results: tuple[ir.Value | None, ...]) -> None:
+    """Let the users of a node take the results; what was known of their shapes is kept."""
+    for index, old in enumerate(node.outputs):
+        new = results[index] if index < len(results) else None
+        if new is None:
+            if old.uses() or old.is_graph_output():
+                raise InternalError(f"{node.op_type}: its decomposition has no result {index}", "recast/passes")
+            continue
+        if old.is_graph_output() and (new.producer() is None or new.is_graph_output()):
+            new = editor.node("Identity", [new], None, before=node)
+        if new.dtype is None and old.dtype is not None:
+            new.dtype = old.dtype
+        if new.shape is None:
+            new.shape = old.shape
+        elif old.shape is not None and len(old.shape) == len(new.shape):
+            pairs = zip(new.shape, old.shape, strict=True)
+            new.shape = ir.Shape([a if isinstance(a, int) or isinstance(b, ir.SymbolicDim) else b for a, b in pairs])
+        editor.replace(old, new)
+    editor.graph.remove(node, safe=True)
