@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recast._util.child import Limits, RemoteRunner, _started, pool, started
+from recast._util.child import Limits, RemoteRunner, _started, opening, pool, started
 from recast.errors import RecastError, RuntimeDied, UnsafeModel
 
 FAULTS = {
@@ -132,3 +132,26 @@ def test_a_runtime_that_dies_while_it_loads_is_told_at_the_first_runner(module, 
         file.write("\n\ndef preload():\n    import os; os.abort()\n")
     with started([name]), pytest.raises(RuntimeDied, match="SIGABRT"):
         RemoteRunner(name, Path("model"))
+
+
+def test_options_of_a_block_reach_the_session(module) -> None:
+    name = module(start="self.scale = options.get('scale', 2)", run="return {'y': feeds['x'] * self.scale}")
+    feeds = {"x": np.ones((2, 3), np.float32)}
+    with opening(scale=7), RemoteRunner(name, Path("model")) as runner:
+        assert runner.run(feeds)["y"][0, 0] == 7
+    with RemoteRunner(name, Path("model"), {"scale": 3}) as runner:
+        assert runner.run(feeds)["y"][0, 0] == 3
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not tell memory")
+def test_peak_memory_is_the_childs_own(module) -> None:
+    name = module(run="block = np.ones(50_000_000, np.uint8); del block")
+    ballast = np.ones(200_000_000, np.uint8)  # the parent's memory must not count
+    with RemoteRunner(name, Path("model")) as runner:
+        first = runner.memory()
+        assert first is not None
+        runner.run({"x": np.zeros((2, 3), np.float32)})
+        before, peak = runner.memory() or (0, 0)
+    assert before == first[0]
+    assert 50e6 < peak - before < 90e6
+    assert peak < ballast.nbytes

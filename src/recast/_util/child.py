@@ -99,7 +99,18 @@ class _Child:
 
 
 _pool: ContextVar[list[_Child] | None] = ContextVar("recast_children", default=None)
+_options: ContextVar[Mapping[str, Any] | None] = ContextVar("recast_options", default=None)
 _started: ContextVar[list[_Child] | None] = ContextVar("recast_started", default=None)
+
+
+@contextmanager
+def opening(**options: Any) -> Iterator[None]:
+    """Sessions that open inside get these options besides their own (``threads``, ``optimization`` …)."""
+    token = _options.set({**(_options.get() or {}), **options})
+    try:
+        yield
+    finally:
+        _options.reset(token)
 
 
 @contextmanager
@@ -183,7 +194,8 @@ class RemoteRunner:
 
     def __post_init__(self) -> None:
         self._child = _idle(self) or _Child(self.module)
-        hello = {"path": str(self.path), "options": dict(self.options), "memory_bytes": self.limits.memory_bytes}
+        options = {**self.options, **(_options.get() or {})}
+        hello = {"path": str(self.path), "options": options, "memory_bytes": self.limits.memory_bytes}
         try:
             answer, _ = self._ask(hello, {})
         except RecastError:
@@ -204,6 +216,14 @@ class RemoteRunner:
         """Call ``Session.<method>(feeds, **arguments) -> (json result, arrays)`` in the child."""
         answer, arrays = self._ask({"call": method, "arguments": arguments}, dict(feeds or {}))
         return answer["result"], arrays
+
+    def memory(self) -> tuple[int, int] | None:
+        """Bytes of the child process: before it opened the model, and at its peak since it began.
+
+        None where the system does not tell (it needs ``/proc``).
+        """
+        told = self._ask({"memory": True}, {})[0]["result"]
+        return (int(told[0]), int(told[1])) if told else None
 
     def close(self) -> None:
         """End the child and everything it started, or keep it for the next model inside ``pool()``."""

@@ -33,6 +33,18 @@ def _failure(error: BaseException) -> dict[str, Any]:
     return {"error": {"class": "", "what": f"{type(error).__name__}: {str(error)[:2000]}"}}
 
 
+def _resident(field: str) -> int:
+    """Resident bytes of this process: ``VmRSS`` now, ``VmHWM`` at its peak; 0 where the system does not tell.
+
+    Not ``ru_maxrss``: that counts the parent's memory of before ``exec``.
+    """
+    try:
+        with open("/proc/self/status", encoding="ascii", errors="replace") as file:
+            return next((int(line.split()[1]) * 1024 for line in file if line.startswith(f"{field}:")), 0)
+    except OSError:
+        return 0
+
+
 def _preload(module_name: str) -> None:
     try:
         getattr(importlib.import_module(module_name), "preload", int)()
@@ -52,6 +64,7 @@ def _serve(module_name: str, reader: BinaryIO, writer: BinaryIO) -> None:
         if not limited:
             _limits(int(start["memory_bytes"]))
             limited = True
+        before = _resident("VmRSS")
         try:
             session = importlib.import_module(module_name).Session(start["path"], start["options"])
         except Exception as error:
@@ -59,14 +72,14 @@ def _serve(module_name: str, reader: BinaryIO, writer: BinaryIO) -> None:
             continue
         specs = {side: [s.as_list() for s in getattr(session, side)] for side in ("inputs", "outputs")}
         frames.send(writer, {"ok": True, **specs})
-        if not _requests(session, reader, writer):
+        if not _requests(session, before, reader, writer):
             return
         del session
         gc.collect()
 
 
-def _requests(session: Any, reader: BinaryIO, writer: BinaryIO) -> bool:
-    """Serve one session; False when the parent is gone."""
+def _requests(session: Any, before: int, reader: BinaryIO, writer: BinaryIO) -> bool:
+    """Serve one session, which ``before`` bytes were resident before; False when the parent is gone."""
     while True:
         try:
             request, feeds = frames.receive(reader)
@@ -75,7 +88,9 @@ def _requests(session: Any, reader: BinaryIO, writer: BinaryIO) -> bool:
         if "end" in request:
             return True
         try:
-            if "call" in request:
+            if "memory" in request:
+                frames.send(writer, {"ok": True, "result": [before, _resident("VmHWM")] if before else None})
+            elif "call" in request:
                 result, outputs = getattr(session, request["call"])(feeds, **request["arguments"])
                 frames.send(writer, {"ok": True, "result": result}, outputs)
             else:

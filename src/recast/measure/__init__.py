@@ -1,1 +1,1 @@
-"""Measuring models: labelled data, streamed calibration statistics. Importing this package loads nothing heavy."""
+"""Measuring models: data, size, cost, latency, accuracy, robustness, attribution. Importing it loads nothing heavy."""

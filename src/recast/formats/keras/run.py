@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ class Session:
 
     Args:
         path: ``.keras``, ``.h5`` or ``.hdf5``.
-        options: none are used.
+        options: ``threads``: how many the backend may use (default: its own choice).
 
     Raises:
         MissingDependency: Keras, or a backend for it, is not installed.
@@ -44,8 +45,8 @@ class Session:
     """
 
     def __init__(self, path: str, options: dict[str, Any]) -> None:
-        del options
         self._keras = preload()
+        _set_threads(self._keras.backend.backend(), options.get("threads"))
         from recast.formats.keras.read import input_layers, load, output_names
 
         source = load(Path(path))
@@ -56,21 +57,48 @@ class Session:
             raise BadModel(f"Keras sees {len(tensors)} inputs, the file {len(names)}", path)
         self.inputs = [_spec(n, t) for n, t in zip(names, tensors, strict=True)]
         self._structure = getattr(self._model, "_inputs_struct", None)
+        self._step: Any = None
         results = self._keras.tree.flatten(self._model.outputs)
         self.outputs = [_spec(n, t) for n, t in zip(output_names(source.network), results, strict=True)]
 
     def run(self, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """One inference call (``training=False``)."""
-        values = [feeds[spec.name] for spec in self.inputs]
-        if len(values) == 1:
-            given: Any = values[0]
-        elif isinstance(self._structure, dict):
-            given = self._keras.tree.pack_sequence_as(self._structure, values)
-        else:
-            given = values
-        made = self._keras.tree.flatten(self._model(given, training=False))
-        arrays = [self._keras.ops.convert_to_numpy(v) for v in made]
+        made = self._call(self._given([feeds[spec.name] for spec in self.inputs]))
+        arrays = [self._keras.ops.convert_to_numpy(v) for v in self._keras.tree.flatten(made)]
         return {spec.name: array for spec, array in zip(self.outputs, arrays, strict=True)}
+
+    def latency(
+        self, feeds: dict[str, np.ndarray], repeats: int = 50, warmup: int = 5
+    ) -> tuple[list[float], dict[str, np.ndarray]]:
+        """Seconds of each of ``repeats`` runs after ``warmup`` ones, as ``Model.predict`` runs it: compiled."""
+        convert = self._keras.ops.convert_to_tensor
+        given = self._given([convert(feeds[spec.name]) for spec in self.inputs])
+        step = self._compiled()
+        times = []
+        for turn in range(warmup + repeats):
+            start = time.perf_counter()
+            made = step(given)
+            self._keras.ops.convert_to_numpy(self._keras.tree.flatten(made)[0])  # backends may run ahead
+            if turn >= warmup:
+                times.append(time.perf_counter() - start)
+        return times, {}
+
+    def _compiled(self) -> Any:
+        if self._keras.backend.backend() != "tensorflow":
+            return self._call
+        if self._step is None:
+            self._step = need("tensorflow", "tensorflow").function(self._call, reduce_retracing=True)
+        return self._step
+
+    def _call(self, given: Any) -> Any:
+        return self._model(given, training=False)
+
+    def _given(self, values: list[Any]) -> Any:
+        if len(values) == 1:
+            return values[0]
+        if isinstance(self._structure, dict):
+            return self._keras.tree.pack_sequence_as(self._structure, values)
+        return values
 
     def _load(self, path: str, version: int) -> Any:
         objects = self._old_meanings() if version < 3 else {}
@@ -108,6 +136,18 @@ class Session:
             return ops.clip(x * 0.2 + 0.5, 0.0, 1.0)
 
         return {"hard_sigmoid": hard_sigmoid}
+
+
+def _set_threads(backend: str, count: int | None) -> None:
+    if count is None:
+        return
+    if backend == "torch":
+        need("torch", "torch").set_num_threads(int(count))
+    elif backend == "tensorflow":
+        with contextlib.suppress(RuntimeError):  # the backend has started: a child that served before
+            threading = need("tensorflow", "tensorflow").config.threading
+            threading.set_intra_op_parallelism_threads(int(count))
+            threading.set_inter_op_parallelism_threads(1)
 
 
 def _spec(name: str, tensor: Any) -> TensorSpec:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ class Session:
         import mindspore
 
         mindspore.set_context(mode=mindspore.GRAPH_MODE, device_target="CPU")
+        if "threads" in options:
+            mindspore.device_context.cpu.op_tuning.threads_num(int(options["threads"]))
         self._ms = mindspore
         self.inputs: list[TensorSpec] = []
         self.outputs: list[TensorSpec] = []
@@ -42,13 +45,29 @@ class Session:
 
     def run(self, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run once: arrays by name in, arrays by name out."""
-        arrays = [feeds[s.name] for s in self.inputs]
-        tensors = [self._ms.Tensor(np.ascontiguousarray(a).reshape(a.shape)) for a in arrays]
-        result = self._cell(*tensors)
+        result = self._cell(*self._tensors(feeds))
         flat = _flat(result)
         if len(flat) != len(self.outputs):
             raise ValueError(f"{len(flat)} outputs came back, {len(self.outputs)} are declared")
         return {s.name: np.asarray(t.asnumpy()) for s, t in zip(self.outputs, flat, strict=True)}
+
+    def latency(
+        self, feeds: dict[str, np.ndarray], repeats: int = 50, warmup: int = 5
+    ) -> tuple[list[float], dict[str, np.ndarray]]:
+        """Seconds of each of ``repeats`` runs after ``warmup`` ones; a run ends when its outputs are there."""
+        tensors = self._tensors(feeds)
+        times = []
+        for turn in range(warmup + repeats):
+            start = time.perf_counter()
+            for tensor in _flat(self._cell(*tensors)):
+                tensor.asnumpy()
+            if turn >= warmup:
+                times.append(time.perf_counter() - start)
+        return times, {}
+
+    def _tensors(self, feeds: dict[str, np.ndarray]) -> list[Any]:
+        arrays = [feeds[s.name] for s in self.inputs]
+        return [self._ms.Tensor(np.ascontiguousarray(a).reshape(a.shape)) for a in arrays]
 
 
 def _flat(result: Any) -> list[Any]:

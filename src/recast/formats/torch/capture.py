@@ -215,7 +215,7 @@ class Session:
 
     def __init__(self, path: str, options: dict[str, Any]) -> None:
         self._torch = need("torch", "torch")
-        self._torch.set_num_threads(1)
+        self._torch.set_num_threads(int(options.get("threads", 1)))
         self.inputs: list[TensorSpec] = []
         self.outputs: list[TensorSpec] = []
         self._exportable: tuple[Any, ...] = ()

@@ -78,16 +78,18 @@ class Session:
             result = self.model(*tensors)
         return tuple(result) if isinstance(result, tuple) else (result,)
 
-    def latency(self, feeds: Mapping[str, np.ndarray], repeats: int = 20) -> tuple[Any, dict[str, np.ndarray]]:
-        """Seconds of ``repeats`` runs, one after another, after two to warm up."""
+    def latency(
+        self, feeds: Mapping[str, np.ndarray], repeats: int = 50, warmup: int = 5
+    ) -> tuple[list[float], dict[str, np.ndarray]]:
+        """Seconds of each of ``repeats`` runs after ``warmup`` ones."""
         tensors = self._tensors(feeds)
         times = []
-        for index in range(repeats + 2):
+        for turn in range(warmup + repeats):
             start = time.perf_counter()
             self._call(tensors)
-            if index >= 2:
+            if turn >= warmup:
                 times.append(time.perf_counter() - start)
-        return {"seconds": times}, {}
+        return times, {}
 
     def tensors(self, feeds: Mapping[str, np.ndarray]) -> tuple[Any, dict[str, np.ndarray]]:
         """Outputs of every submodule, by its path (calls of one module: the last one)."""
