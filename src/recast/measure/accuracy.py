@@ -134,7 +134,7 @@ class Answers:
     def top(self) -> np.ndarray | None:
         """The chosen class of each sample (n,), or None where outputs are no classes."""
         if self.task.kind == "classes":
-            return self.outputs.reshape(len(self.outputs), -1).argmax(axis=1)
+            return np.asarray(self.outputs.reshape(len(self.outputs), -1).argmax(axis=1))
         if self.task.kind == "binary":
             return (self.outputs.reshape(-1) > self.task.threshold).astype(np.int64)
         return None
@@ -144,7 +144,7 @@ class Answers:
         """Which samples are answered right (n,), or None without labels or classes."""
         if self.top is None or self.task.labels is None:
             return None
-        return np.equal(self.top, self.task.labels)
+        return np.asarray(self.top == self.task.labels)
 
     @cached_property
     def errors(self) -> np.ndarray:
