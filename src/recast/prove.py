@@ -150,8 +150,9 @@ def runtime_of(format_: Format) -> str:
     package = format_.judge[0].partition(".")[0]
     try:
         return f"{package} {metadata.version(package)}"
-    except metadata.PackageNotFoundError:
-        return package
+    except metadata.PackageNotFoundError:  # installed under another name, such as tensorflow-cpu
+        found = metadata.packages_distributions().get(package, [])
+        return f"{package} {metadata.version(found[0])}" if found else package
 
 
 def _writer(target: Target, folder: Path) -> Writer:

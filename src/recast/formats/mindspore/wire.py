@@ -1,20 +1,19 @@
-"""Protobuf's wire format for MindIR: zero-copy bounded decoding, streamed encoding.
+"""MindIR's messages: the table of their fields, and streamed encoding (decoding: ``_util/wire.py``).
 
-Messages are plain dicts. Field numbers are those of ``mind_ir.proto`` (Apache-2.0, mindspore/core/proto);
+Field numbers are those of ``mind_ir.proto`` (Apache-2.0, mindspore/core/proto);
 fields that carry nothing Recast uses (gradients, parallel layouts, notes) are skipped unread.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from recast._util.bounded import MAX_DEPTH, MAX_NODES
-from recast.errors import BadModel, TooLarge
-
-Message = dict[str, Any]
+from recast._util import wire
+from recast._util.wire import WIRE_TYPE
+from recast._util.wire import Message as Message
 
 # message → field number → (name, kind, repeated); a kind with a capital letter is a message
 SCHEMA: dict[str, dict[int, tuple[str, str, bool]]] = {
@@ -102,74 +101,6 @@ SCHEMA: dict[str, dict[int, tuple[str, str, bool]]] = {
     },
 }
 _BY_NAME = {kind: {name: (n, k, r) for n, (name, k, r) in fields.items()} for kind, fields in SCHEMA.items()}
-_WIRE_TYPE = {"int": 0, "bool": 0, "double": 1, "float": 5}
-_FIX = "the file is damaged: copy or export it again"
-
-
-def _varint(view: memoryview, at: int, end: int) -> tuple[int, int]:
-    result = shift = 0
-    while at < end:
-        byte = view[at]
-        at += 1
-        result |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return result & 0xFFFFFFFFFFFFFFFF, at
-        shift += 7
-        if shift > 63:
-            break
-    raise BadModel("a number in the file has no end", f"byte {at}", _FIX)
-
-
-def _signed(number: int) -> int:
-    return number - (1 << 64) if number >> 63 else number
-
-
-def _fields(view: memoryview) -> Iterator[tuple[int, int, int, memoryview]]:
-    """(field number, wire type, number, bytes) of each field of one message."""
-    at, end = 0, len(view)
-    while at < end:
-        tag, at = _varint(view, at, end)
-        number, wire_type, value, size = tag >> 3, tag & 7, 0, 0
-        if wire_type == 0:
-            value, at = _varint(view, at, end)
-        elif wire_type == 2:
-            size, at = _varint(view, at, end)
-        elif wire_type in (1, 5):
-            size = 8 if wire_type == 1 else 4
-        else:
-            raise BadModel(f"wire type {wire_type} is not known", f"field {number}", _FIX)
-        if size > end - at:
-            raise TooLarge(f"a field declares {size} bytes, {end - at} are left", f"field {number}", _FIX)
-        yield number, wire_type, value, view[at : at + size]
-        at += size
-
-
-def _scalars(kind: str, wire_type: int, value: int, data: memoryview) -> list[Any]:
-    """The numbers of one field: one, or many where they are packed."""
-    if kind in ("float", "double"):
-        width, code = (4, "f") if kind == "float" else (8, "d")
-        if wire_type == 0 or len(data) % width:
-            raise BadModel(f"a {kind} is stored in a wrong way", "", _FIX)
-        return list(struct.unpack(f"<{len(data) // width}{code}", data))
-    if wire_type == 0:
-        return [bool(value) if kind == "bool" else _signed(value)]
-    if wire_type != 2:
-        raise BadModel("a whole number is stored in a wrong way", "", _FIX)
-    found, at = [], 0
-    while at < len(data):
-        value, at = _varint(data, at, len(data))
-        found.append(_signed(value))
-    return found
-
-
-class _Budget:
-    def __init__(self, messages: int) -> None:
-        self.left = messages
-
-    def take(self) -> None:
-        self.left -= 1
-        if self.left < 0:
-            raise TooLarge(f"the file holds more than {16 * MAX_NODES} messages", "", "split the model")
 
 
 def decode(kind: str, view: memoryview) -> Message:
@@ -179,47 +110,7 @@ def decode(kind: str, view: memoryview) -> Message:
         BadModel: the bytes are no such message.
         TooLarge: a length runs over the end, or there are too many parts.
     """
-    return _decode(kind, view, 0, _Budget(16 * MAX_NODES))
-
-
-def _decode(kind: str, view: memoryview, depth: int, budget: _Budget) -> Message:
-    if depth > MAX_DEPTH:
-        raise TooLarge(f"messages are nested deeper than {MAX_DEPTH}", kind, _FIX)
-    budget.take()
-    schema, message = SCHEMA[kind], Message()
-    for number, wire_type, value, data in _fields(view):
-        known = schema.get(number)
-        if known is None:
-            continue
-        name, field_kind, repeated = known
-        if field_kind in _WIRE_TYPE:
-            found = _scalars(field_kind, wire_type, value, data)
-            if repeated:
-                message.setdefault(name, []).extend(found)
-            elif found:
-                message[name] = found[-1]
-            continue
-        if wire_type != 2:
-            raise BadModel(f"field {name} of {kind} is stored in a wrong way", "", _FIX)
-        item: Any = data
-        if field_kind == "string":
-            item = _text(data, name)
-        elif field_kind == "skip":
-            item = True
-        elif field_kind != "bytes":
-            item = _decode(field_kind, data, depth + 1, budget)
-        if repeated:
-            message.setdefault(name, []).append(item)
-        else:
-            message[name] = item
-    return message
-
-
-def _text(data: memoryview, name: str) -> str:
-    try:
-        return str(data, "utf-8")
-    except UnicodeDecodeError as error:
-        raise BadModel(f"the text in field {name} is not UTF-8", "", _FIX) from error
+    return wire.decode(SCHEMA, kind, view)
 
 
 @dataclass(frozen=True)
@@ -260,8 +151,8 @@ def _encode(kind: str, message: Message) -> tuple[list[Piece], int]:
 
 
 def _encode_field(number: int, kind: str, value: Any) -> tuple[list[Piece], int]:
-    if kind in _WIRE_TYPE:
-        head = _number(number << 3 | _WIRE_TYPE[kind])
+    if kind in WIRE_TYPE:
+        head = _number(number << 3 | WIRE_TYPE[kind])
         body = struct.pack("<f" if kind == "float" else "<d", value) if kind in ("float", "double") else _number(value)
         return [head + body], len(head) + len(body)
     parts: list[Piece]

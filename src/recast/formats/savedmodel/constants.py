@@ -1,0 +1,113 @@
+"""Constants as values of the graph, and values of the graph that are constants."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx_ir as ir
+
+from recast.errors import BadModel
+from recast.formats.savedmodel.scope import Held, Reading, Thing
+from recast.formats.savedmodel.tensors import DAMAGED
+from recast.graph.build import Builder
+from recast.passes._partial import Partial, evaluate
+from recast.passes.fold_constants import _compute
+
+_SMALL = 1024
+_DEEPEST = 64
+Form = tuple[str, Sequence[int] | None, Sequence[int] | None]  # name, axes' permutation, then shape
+
+
+def value(shared: Reading, builder: Builder, held: Held) -> ir.Value:
+    """A constant in the graph as it is stored: equal small ones are shared, weights keep their names."""
+    key = (id(builder), held, ())
+    if key not in shared.values:
+        if held.array.size <= _SMALL and (held.array.ndim == 0 or held.array.dtype.kind in "iub"):
+            shared.values[key] = builder.const(np.array(held.array), name=_short(held.name))
+        else:
+            shared.values[key] = builder.weight(held.name, ir.Tensor(held.array))
+    return shared.values[key]
+
+
+def _short(name: str) -> str:
+    return name.rsplit("/", 1)[-1] or "const"
+
+
+def form(shared: Reading, builder: Builder, held: Held, wanted: Form) -> ir.Value:
+    """A weight in another axis order and shape; the same form is made once.
+
+    Raises:
+        BadModel: it has another number of axes or elements.
+    """
+    name, perm, shape = wanted
+    key = (id(builder), held, (tuple(perm or ()), tuple(shape or ())))
+    if key not in shared.values:
+        if perm is not None and sorted(perm) != list(range(held.array.ndim)):
+            raise BadModel(f"a weight of {held.array.ndim} axes instead of {len(perm)}", held.name, DAMAGED)
+        turned = held.array if perm is None else held.array.transpose(perm)
+        if shape is not None:
+            if np.prod(shape, dtype=np.float64) != held.array.size:
+                raise BadModel(f"a weight of shape {list(held.array.shape)} cannot become {list(shape)}", held.name)
+            turned = turned.reshape(shape)
+        shared.values[key] = builder.weight(name, ir.Tensor(turned))
+    return shared.values[key]
+
+
+def known(thing: Thing | None) -> np.ndarray | None:
+    """The numbers of what does not depend on the model's inputs, else None (large results are not computed)."""
+    if isinstance(thing, Held):
+        return thing.array
+    if not isinstance(thing, ir.Value):
+        return None
+    return _known(thing, {}, 0)
+
+
+def _known(thing: ir.Value, partly: dict[ir.Value, Partial], depth: int) -> np.ndarray | None:
+    if thing.const_value is not None:
+        array: np.ndarray = thing.const_value.numpy()
+        return array
+    part = partial(thing, partly, depth)
+    if part is not None and all(isinstance(e, int) for e in part.entries):
+        return part.array(thing.dtype)
+    node = thing.producer()
+    if node is None or depth > _DEEPEST or len(node.outputs) != 1 or not node.inputs:
+        return None
+    if any(v is not None and v.const_value is None for v in node.inputs):
+        arrays = [None if v is None else _known(v, partly, depth + 1) for v in node.inputs]
+        if any(v is not None and a is None for v, a in zip(node.inputs, arrays, strict=True)):
+            return None
+        node = _with_constants(node, arrays)
+    results = _compute(node)
+    return None if results is None else results[0]
+
+
+def _with_constants(node: ir.Node, arrays: Sequence[np.ndarray | None]) -> ir.Node:
+    """The same operator on constants, outside of any graph."""
+    inputs = []
+    for array in arrays:
+        held = None if array is None else ir.Tensor(array)
+        made = None
+        if held is not None:
+            made = ir.Value(name="c", shape=ir.Shape(held.shape), type=ir.TensorType(held.dtype), const_value=held)
+        inputs.append(made)
+    copy = ir.Node(node.domain, node.op_type, inputs, attributes=list(node.attributes.values()), num_outputs=1)
+    copy.outputs[0].shape, copy.outputs[0].type = node.outputs[0].shape, node.outputs[0].type
+    return copy
+
+
+def partial(thing: ir.Value, partly: dict[ir.Value, Partial], depth: int = 0) -> Partial | None:
+    """What is known of a small integer vector: numbers, named dimensions, or None for the rest."""
+    if thing in partly:
+        return partly[thing]
+    node = thing.producer()
+    if node is None or depth > _DEEPEST or thing.dtype not in (ir.DataType.INT64, ir.DataType.INT32):
+        return None
+    if node.op_type not in ("Shape", "Size"):
+        for given in node.inputs:
+            if given is not None and given.const_value is None:
+                partial(given, partly, depth + 1)
+    found = evaluate(node, partly)
+    if found is not None:
+        partly[thing] = found
+    return found
