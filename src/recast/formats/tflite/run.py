@@ -119,10 +119,18 @@ class Session:
             self._interpreter.set_tensor(index, np.ascontiguousarray(feeds[spec.name]).reshape(feeds[spec.name].shape))
 
     def _outputs(self) -> dict[str, np.ndarray]:
-        return {
-            spec.name: np.array(self._interpreter.get_tensor(index))
-            for spec, index in zip(self.outputs, self._indices["outputs"], strict=True)
-        }
+        pairs = zip(self.outputs, self._indices["outputs"], strict=True)
+        return {spec.name: self._output(spec, index) for spec, index in pairs}
+
+    def _output(self, spec: TensorSpec, index: int) -> np.ndarray:
+        """One result; the interpreter hands out no tensor without elements."""
+        try:
+            return np.array(self._interpreter.get_tensor(index))
+        except ValueError:
+            shapes = {d["index"]: d["shape"] for d in self._interpreter.get_output_details()}
+            if 0 not in shapes[index]:
+                raise
+            return np.zeros(tuple(shapes[index]), spec.dtype)
 
 
 def _with_real_weights(path: Path, file: File) -> dict[str, Any]:

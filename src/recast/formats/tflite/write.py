@@ -15,7 +15,7 @@ from recast.formats.tflite import schema
 from recast.formats.tflite.flat_write import Blob, write_model
 from recast.formats.tflite.write_prune import prune, used_buffers
 from recast.formats.tflite.write_runtime import minimum_runtime
-from recast.formats.tflite.writing import IMAGE, Refused, handlers
+from recast.formats.tflite.writing import IMAGE, Missing, Refused, handlers
 from recast.formats.tflite.writing.emitter import Emitter, Operator, Tensor, dims_of, quant_of_value, type_number
 from recast.graph import view
 from recast.graph.finding import Finding
@@ -45,6 +45,7 @@ def emit(graph: ir.Graph) -> tuple[Emitter, list[int], list[int]]:
     """
     emitter = Emitter()
     problems: list[tuple[str, str, str]] = []
+    missing: list[tuple[str, str, str]] = []  # what follows from other problems
     inputs, outputs = [], []
     for value in graph.inputs:
         try:
@@ -60,8 +61,11 @@ def emit(graph: ir.Graph) -> tuple[Emitter, list[int], list[int]]:
             if handler is None:
                 raise Refused(_unknown(node))
             handler(emitter, node)
+        except Missing as reason:
+            missing.append((view.layer_of(node), _origin(node), str(reason)))
         except Refused as reason:
             problems.append((view.layer_of(node), _origin(node), str(reason)))
+    problems = problems or missing
     if not problems:
         for value in graph.outputs:
             try:

@@ -27,6 +27,10 @@ class Refused(Exception):
     """One operator that TFLite cannot express, with the reason; collected into one error by the driver."""
 
 
+class Missing(Refused):
+    """What it reads was refused before."""
+
+
 def writes(*op_types: str, domain: str = "", when: Test | None = None) -> Callable[[Handler], Handler]:
     """Register a handler for operators of a domain (``IMAGE``: activations are channels-last).
 

@@ -101,10 +101,11 @@ class _Transposed:
         kernel = dilated.shape[2:]
         full = tuple(
             -1 if s < 0 else (s - 1) * t + k + e for s, t, k, e in zip(sizes, strides, kernel, extra, strict=True)
-        )
+        )  # an output_shape may ask for more: zeros at the end
         begin = zeros + _begin(node, full[2 - rank :], out[2 - rank :], rank)
         if any(b < 0 for b in begin):
             raise Refused("a transposed convolution with negative padding")
+        full = tuple(f if f < 0 or o < 0 else max(f, b + o) for f, b, o in zip(full, begin, out, strict=True))
         same = all(
             o >= 0 and -(-o // t) == s and max((s - 1) * t + k - o, 0) // 2 == b
             for o, t, s, k, b in zip(out, strides, sizes, kernel, begin, strict=True)

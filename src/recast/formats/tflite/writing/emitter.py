@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from recast.formats.tflite.schema import number
 from recast.formats.tflite.write_versions import version
-from recast.formats.tflite.writing import Refused
+from recast.formats.tflite.writing import Missing, Refused
 from recast.formats.tflite.writing.constants import Buffers, Quant, Weight, tensor_type, weight_of
 from recast.formats.tflite.writing.graph_facts import INTEGERS as INTEGERS
 from recast.formats.tflite.writing.graph_facts import quant_of as quant_of
@@ -178,7 +178,7 @@ class Emitter:
             half = value.dtype == ir.DataType.FLOAT16
             self._of[value] = self.dequantised(index) if half else index
         else:
-            return self.put(value)
+            raise Missing(f"'{value.name}' is not computed")
         return self._of[value]
 
     def put(self, value: ir.Value, quant: Quant | None = None) -> int:

@@ -108,12 +108,16 @@ def _trailing(node: ir.Node) -> list[int]:
     x = node.inputs[0]
     assert x is not None
     rank = len(dims_of(x))
-    if any(v is not None and list(v.uses()) for v in node.outputs[1:]):
+    if not _one_result(node):
         raise Refused("the mean or deviation of a normalisation as a result")
     return list(range(int(view.attr(node, "axis", -1)) % rank, rank))
 
 
-@writes("LayerNormalization")
+def _one_result(node: ir.Node) -> bool:
+    return not any(v.uses() or v.is_graph_output() for v in node.outputs[1:])
+
+
+@writes("LayerNormalization", when=_one_result)
 def layer_normalization(w: Emitter, node: ir.Node) -> None:
     """Over the trailing axes from ``axis`` on."""
     done = standardised(w, w.take(node.inputs[0]), _trailing(node), float(view.attr(node, "epsilon", 1e-5)))
