@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from recast.compression.gate import Limits
     from recast.compression.recipe import Distill, Factorize, Prune, Quantize
     from recast.errors import RecastError
+    from recast.evaluating import Measuring, evaluate
     from recast.formats.torch.read import from_torch
     from recast.pipeline import Conversion, convert, inspect, load, save, verify
     from recast.recipe import Checking, Reading, Recipe, Writing
@@ -27,6 +28,7 @@ _HOMES = {
     "compression.recipe": ("Distill", "Factorize", "Prune", "Quantize"),
     "pipeline": ("Conversion", "convert", "inspect", "load", "save", "verify"),
     "recipe": ("Checking", "Reading", "Recipe", "Writing"),
+    "evaluating": ("Measuring", "evaluate"),
     "errors": ("RecastError",),
     "formats.torch.read": ("from_torch",),
 }
@@ -38,6 +40,7 @@ __all__ = [
     "Distill",
     "Factorize",
     "Limits",
+    "Measuring",
     "Prune",
     "Quantize",
     "Reading",
@@ -47,6 +50,7 @@ __all__ = [
     "Writing",
     "compress",
     "convert",
+    "evaluate",
     "from_torch",
     "inspect",
     "load",

@@ -71,11 +71,11 @@ class Subject:
         Raises:
             MissingDependency: the runtime is not installed.
         """
-        with child.opening(threads=threads, optimization="all"):
+        with child.opening(threads=threads):
             if self.trust:
                 runner = self.format.open_source(self.path, ReadOptions(trust=True))
             else:
-                runner = self.format.open(self.path)
+                runner = self.format.open_deployed(self.path)
         try:
             yield runner
         finally:

@@ -1,0 +1,1 @@
+"""Parts of a report: one module each, found by folder (see ``document``)."""
