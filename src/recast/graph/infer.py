@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -13,17 +11,11 @@ from onnx import helper, shape_inference
 
 from recast.errors import BadShape
 from recast.graph import LAYER, OPSET
+from recast.graph.infer_control import infer_control
 from recast.graph.infer_quick import quick
+from recast.graph.opsets import schema_of
 
 _SMALL = 1024  # constants up to this many elements take part in shape arithmetic
-
-
-@cache
-def _schema(op_type: str, domain: str) -> onnx.defs.OpSchema | None:
-    try:
-        return onnx.defs.get_schema(op_type, OPSET, domain)
-    except onnx.defs.SchemaError:
-        return None
 
 
 def type_proto(value: ir.Value) -> onnx.TypeProto | None:
@@ -46,11 +38,10 @@ def infer_node(node: ir.Node) -> None:
     """
     if quick(node):
         return
-    if node.op_type == "If" and node.domain == "":
-        _branches(node)
+    if infer_control(node, refine_node):
         return
     _check_channels(node)
-    schema = _schema(node.op_type, node.domain)
+    schema = schema_of(node)
     if schema is None or any(
         a.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS) for a in node.attributes.values()
     ):
@@ -77,9 +68,13 @@ def infer_node(node: ir.Node) -> None:
     proto_node.attribute.extend(attributes)
     try:
         result = shape_inference.infer_node_outputs(
-            schema, proto_node, types, data, opset_imports=[helper.make_opsetid("", OPSET)]
+            schema, proto_node, types, data, opset_imports=[helper.make_opsetid("", max(OPSET, schema.since_version))]
         )
     except Exception as error:  # onnx raises InferenceError, ValueError, RuntimeError
+        if len(types) < len(node.inputs) - node.inputs.count(None):
+            return  # an input of unknown type tells nothing
+        if _lenient(node):
+            return
         raise _mismatch(node, error) from error
     for index, value in enumerate(node.outputs):
         inferred = result.get(f"o{index}")
@@ -146,6 +141,17 @@ def _check_channels(node: ir.Node) -> None:
         )
 
 
+def _lenient(node: ir.Node) -> bool:
+    """``Range`` of vectors of one element, which ONNX's own function bodies make and every runtime takes."""
+    shapes = [list(v.shape) for v in node.inputs if v is not None and v.shape is not None]
+    if node.op_type != "Range" or len(shapes) < 3 or any(s not in ([], [1]) for s in shapes):
+        return False
+    x = node.inputs[0]
+    node.outputs[0].dtype = None if x is None else x.dtype
+    node.outputs[0].shape = ir.Shape([None])
+    return True
+
+
 def _mismatch(node: ir.Node, error: Exception) -> BadShape:
     shapes = ", ".join("-" if v is None else f"{v.name}{shape_text(v)}" for v in node.inputs)
     layer = node.metadata_props.get(LAYER) or node.name
@@ -184,20 +190,6 @@ def _better(new: int | ir.SymbolicDim, old: int | ir.SymbolicDim) -> int | ir.Sy
     return old
 
 
-def _branches(node: ir.Node) -> None:
-    """An If's outputs: what both branches agree on; unknown ranks stay unknown."""
-    graphs = [node.attributes[name].as_graph() for name in ("then_branch", "else_branch") if name in node.attributes]
-    for graph in graphs:
-        for inner in graph:
-            with suppress(BadShape):  # a branch that is never taken may contradict the shapes that are
-                refine_node(inner)
-    for value, *ends in zip(node.outputs, *(g.outputs for g in graphs), strict=False):
-        value.dtype = value.dtype or next((e.dtype for e in ends if e.dtype is not None), None)
-        shapes = [list(e.shape) for e in ends if e.shape is not None]
-        if len(shapes) == len(ends) and len({len(s) for s in shapes}) == 1:
-            value.shape = ir.Shape([dims[0] if len(set(dims)) == 1 else None for dims in zip(*shapes, strict=True)])
-
-
 def infer_model(model: ir.Model) -> None:
     """Infer all shapes and types of a model in place; known ones stay where inference knows less.
 
@@ -209,7 +201,7 @@ def infer_model(model: ir.Model) -> None:
 
         ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
         for node in model.graph:
-            if _schema(node.op_type, node.domain) is not None:
+            if schema_of(node) is not None:
                 refine_node(node)
         return
     for node in model.graph:
@@ -218,7 +210,7 @@ def infer_model(model: ir.Model) -> None:
 
 def _is_plain(node: ir.Node) -> bool:
     graphs = any(a.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS) for a in node.attributes.values())
-    return not graphs and _schema(node.op_type, node.domain) is not None
+    return not graphs and schema_of(node) is not None
 
 
 def constant(array: np.ndarray, name: str) -> ir.Tensor:

@@ -20,6 +20,7 @@ from recast.errors import UnsupportedOp
 from recast.graph import OPSET
 from recast.graph.finding import Finding
 from recast.graph.infer import infer_node, type_proto
+from recast.graph.opsets import schema as known_schema
 from recast.graph.view import attr, layer_of
 from recast.passes import PassOptions
 from recast.passes._editor import Editor, copy_origin
@@ -59,6 +60,7 @@ def apply(model: ir.Model, options: PassOptions) -> list[Finding]:
             if function is None:
                 refused.append(f"{layer_of(node)} ({node.op_type})")
                 continue
+            function.opset_imports[""] = model.opset_imports.get("", OPSET)
             function.overload = node.overload = str(count)
             function.name, function.domain, node.domain = node.op_type, _DOMAIN, _DOMAIN
             model.functions[function.identifier()] = function
@@ -81,11 +83,8 @@ def _function_schema(node: ir.Node, options: PassOptions) -> Any:
     keep = options.keep_functions
     if node.op_type in keep if keep is not None else node.op_type not in COMPOSITE:
         return None
-    try:
-        schema: Any = onnx.defs.get_schema(node.op_type, OPSET, "")
-    except onnx.defs.SchemaError:
-        return None
-    return schema if schema.has_function or schema.has_context_dependent_function else None
+    schema: Any = known_schema(node.op_type)
+    return schema if schema is not None and (schema.has_function or schema.has_context_dependent_function) else None
 
 
 def _body(node: ir.Node, schema: Any) -> ir.Function | None:
@@ -96,14 +95,14 @@ def _body(node: ir.Node, schema: Any) -> ir.Function | None:
             node.attributes[name] = ir.serde.deserialize_attribute(default)
     proto = ir.to_proto(node)
     if schema.has_context_dependent_function:
-        version = max(v for v in schema.context_dependent_function_opset_versions if v <= OPSET)
+        version = _version(schema.context_dependent_function_opset_versions)
         types = [onnx.TypeProto() if v is None else type_proto(v) for v in node.inputs]
         if any(t is None for t in types):
             return None
         packed = [t.SerializeToString() for t in types if t is not None]
         text = schema.get_context_dependent_function_with_opset_version(version, proto.SerializeToString(), packed)
     else:
-        version = max(v for v in schema.function_opset_versions if v <= OPSET)
+        version = _version(schema.function_opset_versions)
         text = schema.get_function_with_opset_version(version)
     if not text:
         return None
@@ -122,8 +121,12 @@ def _body(node: ir.Node, schema: Any) -> ir.Function | None:
         copy_origin(node, inner)
         _modernise(function.graph, inner)
     function.opset_imports.clear()
-    function.opset_imports[""] = OPSET
     return function
+
+
+def _version(versions: list[int]) -> int:
+    """The body to take: the dialect's newest, or the oldest of an operator that is newer than the dialect."""
+    return max((v for v in versions if v <= OPSET), default=min(versions))
 
 
 def _modernise(graph: ir.Graph, node: ir.Node) -> None:

@@ -1,9 +1,9 @@
 """Bring any ONNX model into the dialect.
 
 Given: an ``onnx_ir.Model`` of any opset from 7 on, with whatever structure its exporter left.
-Result: opset 25, no Constant nodes, no initializer among the inputs, model-local functions inlined, named nodes with
+Result: opset 25 (a newer one only where an operator needs it: ``graph/opsets.py``), no Constant nodes, no initializer among the inputs, model-local functions inlined, named nodes with
 origin, every shape inferred. Structure (BatchNormalization, Dropout, recurrent nodes …) is untouched.
-Refuses when: the opset is older than 7, or an operator is neither in ONNX's default domain nor a function of the model.
+Refuses when: the opset is older than 7 and an operator has changed since, or an operator is neither in ONNX's default domain nor a function of the model.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from onnx_ir.passes.common import InlinePass, LiftConstantsToInitializersPass, R
 from recast.errors import BadModel, UnsupportedOp
 from recast.graph import IR_VERSION, LAYER, OPSET, ORIGIN
 from recast.graph.infer import infer_model
+from recast.graph.opsets import forget_defaults, needed, newest
+from recast.passes._scan_8 import batched_scans
 
 OLDEST_OPSET = 7
 _KEEP_ELEMENTS = 1024  # constants up to this size stay in the model while its version is converted: adapters read them
@@ -41,27 +43,23 @@ def normalise(model: ir.Model, where: str) -> ir.Model:
     _refuse_foreign(model, where)
     RemoveInitializersFromInputsPass()(model)
     version = model.opset_imports.get("", OPSET)
+    _check_newest(version, where)
     if version < OLDEST_OPSET:
-        raise BadModel(
-            f"the model uses opset {version}; the oldest that is read is {OLDEST_OPSET}",
-            where,
-            "export it again with a newer exporter (before opset 7 operators had other meanings)",
-        )
-    if version < 9 and any(n.op_type == "Scan" for n in model.graph.all_nodes()):
-        raise BadModel(
-            "Scan of opset 8 has a batch axis, which ONNX's version converter drops silently",
-            where,
-            "export it again with opset 9 or newer",
-        )
+        _check_oldest(model, version, where)
+    if version < 9:
+        batched_scans(model, where)
     model.ir_version = IR_VERSION  # before 4, initializers had to be inputs as well
-    if version > OPSET:
-        _step_down(model, version, where)
-    elif version < OPSET:
+    if version < OPSET:
         model = _convert_version(model, where)
         model.ir_version = IR_VERSION
     LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     _name(model)
+    if version > OPSET:
+        for node in model.graph.all_nodes():
+            forget_defaults(node)
     infer_model(model)
+    if version > OPSET:
+        model.opset_imports[""] = max(map(needed, model.graph.all_nodes()), default=OPSET)
     return model
 
 
@@ -75,25 +73,33 @@ def _refuse_foreign(model: ir.Model, where: str) -> None:
         )
 
 
-def _step_down(model: ir.Model, version: int, where: str) -> None:
-    """A newer opset is the same model at ours unless an operator changed, or is new, in between."""
-    newest = onnx.defs.onnx_opset_version()
+def _check_newest(version: int, where: str) -> None:
+    if version > newest():
+        raise BadModel(
+            f"the model uses opset {version}; the newest that is read is {newest()}",
+            where,
+            f"export it with opset {newest()} or older",
+        )
+
+
+def _check_oldest(model: ir.Model, version: int, where: str) -> None:
+    """Before opset 7 operators had other meanings; those that have not changed since are what they were."""
     changed = set()
     for node in model.graph.all_nodes():
         try:
-            since = onnx.defs.get_schema(node.op_type, min(version, newest), "").since_version
+            since = onnx.defs.get_schema(node.op_type, OLDEST_OPSET, "").since_version
         except onnx.defs.SchemaError:
-            since = version
-        if since > OPSET:
-            changed.add(f"{node.op_type} ({since})")
-    if version > newest or changed:
+            since = OLDEST_OPSET
+        if since > version:
+            changed.add(node.op_type)
+    if changed:
         raise BadModel(
-            f"the model uses opset {version}; the newest that is read is {OPSET}"
-            + (f", and these operators are newer: {', '.join(sorted(changed))}" if changed else ""),
+            f"the model uses opset {version}; the oldest that is read is {OLDEST_OPSET}, and these operators had other "
+            f"meanings before: {', '.join(sorted(changed))}",
             where,
-            f"export it with opset {OPSET} or older",
+            "export it again with a newer exporter",
         )
-    model.opset_imports[""] = OPSET
+    model.opset_imports[""] = OLDEST_OPSET
 
 
 def _convert_version(model: ir.Model, where: str) -> ir.Model:

@@ -14,7 +14,8 @@ from onnx import version_converter
 
 from recast.errors import BadRecipe
 from recast.formats._format import Artifact, WriteOptions
-from recast.graph import OPSET
+from recast.graph import IR_VERSION, OPSET
+from recast.graph.opsets import needed
 from recast.passes.normalise import OLDEST_OPSET, proto_without_weights
 
 _Named = list[tuple[str, ir.TensorProtocol]]
@@ -34,8 +35,9 @@ def write(model: ir.Model, path: Path, options: WriteOptions) -> Artifact:
         BadRecipe: the wanted opset cannot express the model.
     """
     tensors = [(n, v.const_value) for n, v in model.graph.initializers.items() if v.const_value is not None]
-    opset = options.opset or OPSET
-    proto = _older(model, opset) if opset != OPSET else proto_without_weights(model)
+    own = _own_opset(model)
+    opset = options.opset or own
+    proto = _other(model, opset, own) if opset != own else proto_without_weights(model)
     total = sum(t.nbytes for _, t in tensors)
     if total <= _INLINE_LIMIT:
         _write_inline(proto, tensors, path)
@@ -45,9 +47,18 @@ def write(model: ir.Model, path: Path, options: WriteOptions) -> Artifact:
     return Artifact((path, data))
 
 
-def _older(model: ir.Model, opset: int) -> onnx.ModelProto:
-    if not OLDEST_OPSET <= opset <= OPSET:
-        raise BadRecipe(f"opset {opset} is not between {OLDEST_OPSET} and {OPSET}", fix="choose one in that range")
+def _own_opset(model: ir.Model) -> int:
+    """The dialect's opset, or a newer one that an operator needs."""
+    if model.opset_imports.get("", OPSET) > OPSET:
+        model.opset_imports[""] = max(map(needed, model.graph.all_nodes()), default=OPSET)
+        least: int = onnx.helper.find_min_ir_version_for([onnx.helper.make_opsetid("", model.opset_imports[""])])
+        model.ir_version = max(IR_VERSION, least)
+    return model.opset_imports.get("", OPSET)
+
+
+def _other(model: ir.Model, opset: int, own: int) -> onnx.ModelProto:
+    if not OLDEST_OPSET <= opset <= own:
+        raise BadRecipe(f"opset {opset} is not between {OLDEST_OPSET} and {own}", fix="choose one in that range")
     proto = ir.to_proto(model)
     kept = {t.name for t in proto.graph.initializer}
     try:
