@@ -82,6 +82,11 @@ def _cast(to: int, *names: str) -> onnx.NodeProto:
     return helper.make_node("Cast", names[:1], names[1:], to=to)
 
 
+def _shift(kind: int) -> list[onnx.NodeProto]:
+    shift = helper.make_node("BitShift", ["i", "i"], ["j"], direction="LEFT")
+    return [_cast(kind, "x", "i"), shift, _cast(1, "j", "y")]
+
+
 @pytest.mark.parametrize(
     ("nodes", "opset"),
     [
@@ -90,10 +95,10 @@ def _cast(to: int, *names: str) -> onnx.NodeProto:
         ([helper.make_node("Mod", ["x", "x"], ["y"], fmod=1)], 25),
         ([helper.make_node("Mod", ["x", "x"], ["y"])], 28),
         ([helper.make_node("BitCast", ["x"], ["i"], to=6), _cast(1, "i", "y")], 26),
-        ([_cast(12, "x", "i"), helper.make_node("BitShift", ["i", "i"], ["j"], direction="LEFT"), _cast(1, "j", "y")], 25),
-        ([_cast(6, "x", "i"), helper.make_node("BitShift", ["i", "i"], ["j"], direction="LEFT"), _cast(1, "j", "y")], 28),
+        (_shift(TensorProto.UINT32), 25),
+        (_shift(TensorProto.INT32), 28),
     ],
-)  # fmt: skip
+)
 def test_only_what_is_newer_than_the_dialect_needs_a_newer_opset(nodes: list[onnx.NodeProto], opset: int) -> None:
     after = normalise(model(nodes, 28), "m.onnx")
     assert after.opset_imports[""] == opset
