@@ -1,4 +1,4 @@
-"""Shapes and types of If, Loop and Scan: their bodies are inferred from what goes in, until it agrees with what comes out."""
+"""Shapes and types of If, Loop and Scan: bodies are inferred until what goes in agrees with what comes out."""
 
 from __future__ import annotations
 

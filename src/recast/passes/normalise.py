@@ -1,9 +1,11 @@
 """Bring any ONNX model into the dialect.
 
 Given: an ``onnx_ir.Model`` of any opset from 7 on, with whatever structure its exporter left.
-Result: opset 25 (a newer one only where an operator needs it: ``graph/opsets.py``), no Constant nodes, no initializer among the inputs, model-local functions inlined, named nodes with
-origin, every shape inferred. Structure (BatchNormalization, Dropout, recurrent nodes …) is untouched.
-Refuses when: the opset is older than 7 and an operator has changed since, or an operator is neither in ONNX's default domain nor a function of the model.
+Result: opset 25 (a newer one only where an operator needs it: ``graph/opsets.py``), no Constant nodes, no initializer
+among the inputs, model-local functions inlined, named nodes with origin, every shape inferred. Structure
+(BatchNormalization, Dropout, recurrent nodes …) is untouched.
+Refuses when: the opset is older than 7 and an operator has changed since, or an operator is neither in ONNX's default
+domain nor a function of the model.
 """
 
 from __future__ import annotations
