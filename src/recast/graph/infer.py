@@ -146,8 +146,8 @@ def _lenient(node: ir.Node) -> bool:
     shapes = [list(v.shape) for v in node.inputs if v is not None and v.shape is not None]
     if node.op_type != "Range" or len(shapes) < 3 or any(s not in ([], [1]) for s in shapes):
         return False
-    x = node.inputs[0]
-    node.outputs[0].dtype = None if x is None else x.dtype
+    if node.inputs[0] is not None and node.inputs[0].dtype is not None:
+        node.outputs[0].dtype = node.inputs[0].dtype
     node.outputs[0].shape = ir.Shape([None])
     return True
 

@@ -61,7 +61,7 @@ def _scan(node: ir.Node, infer: Infer) -> None:
     for inner, outer, axis in zip(body.inputs[states:], node.inputs[states:], axes, strict=True):
         if outer is None:
             continue
-        inner.dtype = outer.dtype or inner.dtype
+        _type(inner, outer)
         if outer.shape is not None and len(outer.shape) > 0:
             place = axis % len(outer.shape)
             if length is None or isinstance(outer.shape[place], int):
@@ -74,16 +74,25 @@ def _scan(node: ir.Node, infer: Infer) -> None:
         _collect(value, row, length, axis)
 
 
+def _type(value: ir.Value, source: ir.Value) -> None:
+    """Give a value the element type of another, if that is known."""
+    if source.dtype is not None:
+        value.dtype = source.dtype
+
+
 def _carry(outputs: Sequence[ir.Value], ends: Sequence[ir.Value], starts: Sequence[ir.Value]) -> None:
     """What a state is after the last turn, which may be none at all."""
     for value, end, start in zip(outputs, ends, starts, strict=True):
-        value.dtype = value.dtype or end.dtype or start.dtype
+        if value.dtype is None:
+            _type(value, start)
+            _type(value, end)
         if start.shape is not None:
             value.shape = ir.Shape(list(start.shape))
 
 
 def _collect(value: ir.Value, row: ir.Value, turns: int | ir.SymbolicDim | None, axis: int) -> None:
-    value.dtype = value.dtype or row.dtype
+    if value.dtype is None:
+        _type(value, row)
     if row.shape is not None:
         dims = list(row.shape)
         dims.insert(axis % (len(dims) + 1), turns if turns is not None else ir.SymbolicDim(None))
@@ -97,7 +106,7 @@ def _until_stable(
     starts, given, ends = states
     for start, first in zip(starts, given, strict=True):
         if first is not None:
-            start.dtype = first.dtype or start.dtype
+            _type(start, first)
             if first.shape is not None:
                 start.shape = ir.Shape(list(first.shape))
     for _ in range(_MOST_TURNS):

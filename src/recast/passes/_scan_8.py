@@ -57,8 +57,8 @@ def _nest(node: ir.Node) -> None:
         node.attributes.pop(name, None)
     node.attributes["body"] = ir.AttrGraph("body", body)
     node.attributes["num_scan_inputs"] = ir.AttrInt64("num_scan_inputs", len(given))
-    for index, value in enumerate(given):
-        node.replace_input_with(index, value)
+    for index, source in enumerate(given):
+        node.replace_input_with(index, source)
     node.resize_inputs(len(given))
 
 
