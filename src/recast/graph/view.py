@@ -21,7 +21,9 @@ def const(value: ir.Value | None) -> np.ndarray | None:
 
 def is_const(value: ir.Value | None) -> bool:
     """Whether a value is a constant; nothing is loaded."""
-    return value is not None and ir.convenience.get_const_tensor(value) is not None
+    if value is None:
+        return False
+    return value.const_value is not None or ir.convenience.get_const_tensor(value) is not None
 
 
 def attr(node: ir.Node, name: str, default: Any = None) -> Any:

@@ -36,9 +36,7 @@ class Editor:
         """``wanted``, numbered if a node or value has that name."""
         if self._names is None:
             self._names = {v.name for v in self.graph.inputs} | set(self.graph.initializers)
-            for node in self.graph.all_nodes():
-                self._names.add(node.name)
-                self._names.update(v.name for v in node.outputs)
+            _collect_names(self.graph, self._names)
         name, count = wanted, self._counts.get(wanted, 0)
         while name in self._names:
             count += 1
@@ -139,6 +137,20 @@ class Editor:
         if node.graph is not None:
             node.graph.remove(node, safe=True)
         return True
+
+
+def _collect_names(graph: ir.Graph, names: set[str | None]) -> None:
+    """Add the names of all nodes and their results, also of those in sub-graphs."""
+    for node in graph:
+        names.add(node.name)
+        for value in node.outputs:
+            names.add(value.name)
+        for attribute in node.attributes.values():
+            if attribute.type == ir.AttributeType.GRAPH:
+                _collect_names(attribute.as_graph(), names)
+            elif attribute.type == ir.AttributeType.GRAPHS:
+                for inner in attribute.as_graphs():
+                    _collect_names(inner, names)
 
 
 def copy_origin(source: ir.Node, to: ir.Node) -> None:

@@ -370,8 +370,10 @@ def slots_of(node: ir.Node) -> list[int]:
 def transpose_perm(node: ir.Node) -> Perm:
     """The permutation of a Transpose (default: reversed axes)."""
     given = attr(node, "perm")
+    if given is not None:
+        return tuple(given)
     size = rank(node.outputs[0]) or (rank(node.inputs[0]) if node.inputs[0] is not None else None) or 0
-    return tuple(int(p) for p in given) if given is not None else tuple(reversed(range(size)))
+    return tuple(reversed(range(size)))
 
 
 def size_bytes(value: ir.Value) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import onnx_ir as ir
 
@@ -84,13 +85,7 @@ class Axes:
     def perm(self, slot: int, order: Letters) -> Perm | None:
         """How an operand is permuted under an order; None: it cannot be by a Transpose alone (``gaps``)."""
         own = self.letters(slot)
-        if own is None:
-            return None
-        place = {letter: i for i, letter in enumerate(order)}
-        perm = tuple(sorted(range(len(own)), key=lambda i: place[own[i]]))
-        if self.broadcast and 0 < len(own) < self.size and set(own) != set(order[-len(own) :]):
-            return None
-        return perm
+        return None if own is None else _moved(own, order, self.broadcast and len(own) < self.size)
 
     def gaps(self, slot: int, order: Letters) -> tuple[int, ...] | None:
         """Axes to insert (size 1) so that a broadcast operand of lower rank fits the order; None: its axes swap."""
@@ -100,6 +95,15 @@ class Axes:
             return None
         first = min(places)
         return tuple(i - first for i in range(first, self.size) if i not in places)
+
+
+@lru_cache(maxsize=4096)
+def _moved(own: Letters, order: Letters, aligned: bool) -> Perm | None:
+    """The order of an operand's axes; None where ``aligned`` letters are not the order's last ones."""
+    place = {letter: i for i, letter in enumerate(order)}
+    if aligned and own and set(own) != set(order[-len(own) :]):
+        return None
+    return tuple(sorted(range(len(own)), key=lambda i: place[own[i]]))
 
 
 Rule = Axes | Groups

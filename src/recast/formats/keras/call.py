@@ -58,6 +58,8 @@ class LayerCall:
         Raises:
             UnsupportedOp: the layer is called without a tensor.
         """
+        if self.args and isinstance(self.args[0], ir.Value):  # nearly every layer, and asked for all the time
+            return self.args[0]
         for value in flatten([self.args, self.kwargs]):
             if isinstance(value, ir.Value):
                 return value
@@ -187,8 +189,10 @@ class LayerCall:
         name = f"{self.layer.path}/{key}"
         if array.dtype == np.float64:
             array = array.astype(np.float32)
-        if array.flags.c_contiguous or array.nbytes <= _EAGER_BYTES:
-            return self.b.weight(name, np.ascontiguousarray(array).reshape(array.shape))
+        if array.flags.c_contiguous:
+            return self.b.weight(name, array)
+        if array.nbytes <= _EAGER_BYTES:
+            return self.b.weight(name, np.ascontiguousarray(array))
         lazy = ir.LazyTensor(
             lambda: ir.Tensor(np.ascontiguousarray(array), name=name),
             dtype=ir.DataType.from_numpy(array.dtype),

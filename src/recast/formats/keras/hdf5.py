@@ -6,11 +6,11 @@ through a counter, and links that leave the file are refused. Arrays of contiguo
 
 from __future__ import annotations
 
+import math
 import warnings
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -36,10 +36,10 @@ class Dataset:
     _file: Hdf5File
     _object: Any
 
-    @cached_property
+    @property
     def nbytes(self) -> int:
-        """Declared size in bytes."""
-        return element_count(self.shape, self.path) * self.dtype.itemsize
+        """Declared size in bytes (HDF5's dimensions have no sign)."""
+        return math.prod(self.shape) * self.dtype.itemsize
 
     def read(self) -> np.ndarray:
         """The array in native byte order.
@@ -61,21 +61,22 @@ class Dataset:
         _, layout, offset = header.get_id_storage_params()
         if layout == _VIRTUAL:
             raise UnsafeModel("a virtual dataset maps other files", f"dataset {self.path}", "store it as plain data")
-        if self.nbytes == 0:
+        if (size := self.nbytes) == 0:
             return np.zeros(self.shape, self.dtype)
         if layout == _COMPACT:
-            size = int.from_bytes(header.msg_data[offset : offset + 2], "little")
-            return self._array(memoryview(header.msg_data)[offset + 2 : offset + 2 + size])
+            held = int.from_bytes(header.msg_data[offset : offset + 2], "little")
+            return self._array(memoryview(header.msg_data)[offset + 2 : offset + 2 + held])
         if layout == _CONTIGUOUS:
             start = int.from_bytes(header.msg_data[offset : offset + 8], "little")
             if start == UNDEFINED_ADDRESS:
                 raise BadModel("a dataset was never written", f"dataset {self.path}", "save the model again")
-            return self._array(self._file.data[start : start + self.nbytes])
+            return self._array(self._file.data[start : start + size])
         return self._chunked()
 
     def _array(self, data: memoryview) -> np.ndarray:
-        check_size(self.nbytes, len(data), f"dataset {self.path}")
-        return np.frombuffer(data, self.dtype, self.nbytes // self.dtype.itemsize).reshape(self.shape)
+        count = math.prod(self.shape)
+        check_size(count * self.dtype.itemsize, len(data), f"dataset {self.path}")
+        return np.frombuffer(data, self.dtype, count).reshape(self.shape)
 
     def _chunked(self) -> np.ndarray:
         header = self._object
@@ -128,6 +129,7 @@ class Group:
     def __init__(self, file: Hdf5File, path: str, header: Any) -> None:
         self.file, self.path, self._header = file, path, header
         self._attrs: dict[str, Any] | None = None
+        self._links: dict[str, Any] | None = None
         self._children: dict[str, Group | Dataset] = {}
 
     @property
@@ -137,10 +139,12 @@ class Group:
             self._attrs = dict(self._header.get_attributes())
         return self._attrs
 
-    @cached_property
+    @property
     def links(self) -> dict[str, Any]:
         """Children's names and where they are."""
-        return dict(self._header.get_links())
+        if self._links is None:
+            self._links = dict(self._header.iter_links())
+        return self._links
 
     def child(self, name: str) -> Group | Dataset | None:
         """A child by name or by a path with ``/``; None where there is none."""

@@ -38,9 +38,9 @@ def write(model: ir.Model, path: Path, options: WriteOptions) -> Artifact:
     own = _own_opset(model)
     opset = options.opset or own
     proto = _other(model, opset, own) if opset != own else proto_without_weights(model)
-    total = sum(t.nbytes for _, t in tensors)
-    if total <= _INLINE_LIMIT:
-        _write_inline(proto, tensors, path)
+    sizes = [t.nbytes for _, t in tensors]
+    if sum(sizes) <= _INLINE_LIMIT:
+        _write_inline(proto, tensors, sizes, path)
         return Artifact((path,))
     data = path.with_name(path.name + ".data")
     _write_external(proto, tensors, path, data)
@@ -85,24 +85,24 @@ def _varint(number: int) -> bytes:
     return bytes(out)
 
 
-def _write_inline(proto: onnx.ModelProto, tensors: _Named, path: Path) -> None:
+def _write_inline(proto: onnx.ModelProto, tensors: _Named, sizes: list[int], path: Path) -> None:
     heads = []
-    for name, tensor in tensors:
-        head = _header(name, tensor).SerializeToString() + _RAW_DATA_FIELD + _varint(tensor.nbytes)
-        heads.append((_INITIALIZER_FIELD + _varint(len(head) + tensor.nbytes) + head, tensor))
+    for (name, tensor), size in zip(tensors, sizes, strict=True):
+        head = _header(name, tensor).SerializeToString() + _RAW_DATA_FIELD + _varint(size)
+        heads.append(_INITIALIZER_FIELD + _varint(len(head) + size) + head)
     graph = proto.graph.SerializeToString()
     proto.ClearField("graph")
-    length = len(graph) + sum(len(h) + t.nbytes for h, t in heads)
+    length = len(graph) + sum(map(len, heads)) + sum(sizes)
     with open(path, "wb") as file:
         file.write(proto.SerializeToString())
         file.write(_GRAPH_FIELD + _varint(length) + graph)
-        for head, tensor in heads:
+        for head, (_, tensor), size in zip(heads, tensors, sizes, strict=True):
             file.write(head)
-            _write_tensor(tensor, file)
+            _write_tensor(tensor, size, file)
 
 
-def _write_tensor(tensor: ir.TensorProtocol, file: BinaryIO) -> None:
-    if hasattr(tensor, "tofile") and tensor.nbytes > _BUFFERED_BYTES:
+def _write_tensor(tensor: ir.TensorProtocol, size: int, file: BinaryIO) -> None:
+    if hasattr(tensor, "tofile") and size > _BUFFERED_BYTES:
         tensor.tofile(file)
     else:
         file.write(tensor.tobytes())
@@ -117,5 +117,5 @@ def _write_external(proto: onnx.ModelProto, tensors: _Named, path: Path, data: P
             for key, value in (("location", data.name), ("offset", file.tell()), ("length", tensor.nbytes)):
                 entry.external_data.add(key=key, value=str(value))
             proto.graph.initializer.append(entry)
-            _write_tensor(tensor, file)
+            _write_tensor(tensor, tensor.nbytes, file)
     path.write_bytes(proto.SerializeToString())
