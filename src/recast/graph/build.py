@@ -112,13 +112,13 @@ class Builder:
             domain, op_type, inputs, attributes=attrs, num_outputs=num_outputs, name=self.unique(f"{base}/{op_type}")
         )
         if path:
-            node.metadata_props[LAYER] = path
-            node.metadata_props[ORIGIN] = origin
-        for index, value in enumerate(node.outputs):
+            node.metadata_props.update({LAYER: path, ORIGIN: origin})
+        outputs = tuple(node.outputs)
+        for index, value in enumerate(outputs):
             value.name = self.unique(f"{base}/{op_type}_out" if num_outputs == 1 else f"{base}/{op_type}_out{index}")
         infer_node(node)
         self.nodes.append(node)
-        return tuple(node.outputs)
+        return outputs
 
     def op(
         self,
@@ -167,6 +167,6 @@ def _attribute(name: str, value: Any) -> ir.Attr:
         return ir.AttrFloat32(name, value)
     if kind is str:
         return ir.AttrString(name, value)
-    if kind is list and value and all(type(v) is int for v in value):
+    if kind is list and set(map(type, value)) == {int}:
         return ir.AttrInt64s(name, value)
     return value if isinstance(value, ir.Attr) else ir.convenience.convert_attribute(name, value)

@@ -19,21 +19,22 @@ _SMALL = 64  # entries of a constant shape
 
 def quick(node: ir.Node) -> bool:
     """Set type and shape of a node's output; False where ONNX must tell."""
-    rule = _RULES.get(node.op_type)
-    inputs = node.inputs
-    if rule is None or node.domain or len(node.outputs) != 1 or not inputs:
+    op_type, inputs, outputs = node.op_type, node.inputs, node.outputs
+    rule = _RULES.get(op_type)
+    if rule is None or node.domain or len(outputs) != 1 or not inputs:
         return False
     x = inputs[0]
-    if x is None or x.shape is None or x.type is None:
+    shape = x.shape if x is not None else None
+    if x is None or shape is None or x.type is None:
         return False
-    if node.op_type in _ARITY and not _plain(node, _ARITY[node.op_type]):
+    if op_type in _ARITY and not _plain(node, _ARITY[op_type]):
         return False
-    dims = rule(node, list(x.shape))
+    dims = rule(node, list(shape))
     if dims is None:
         return False
-    result = node.outputs[0]
+    result = outputs[0]
     result.shape = ir.Shape(dims)
-    told = x if node.op_type not in _TOLD else inputs[_TOLD[node.op_type]]
+    told = x if op_type not in _TOLD else inputs[_TOLD[op_type]]
     result.dtype = told.dtype  # type: ignore[union-attr, assignment]
     return True
 

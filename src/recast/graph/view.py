@@ -28,7 +28,7 @@ def is_const(value: ir.Value | None) -> bool:
 
 def attr(node: ir.Node, name: str, default: Any = None) -> Any:
     """An attribute's Python value (lists for repeated ones), or ``default``."""
-    found = node.attributes.get(name)
+    found = node.attributes.data.get(name)  # the dictionary itself: this is asked for all the time
     if found is None:
         return default
     return list(found.value) if isinstance(found.value, tuple) else found.value

@@ -145,7 +145,7 @@ def _collect_names(graph: ir.Graph, names: set[str | None]) -> None:
         names.add(node.name)
         for value in node.outputs:
             names.add(value.name)
-        for attribute in node.attributes.values():
+        for attribute in node.attributes.data.values():
             if attribute.type == ir.AttributeType.GRAPH:
                 _collect_names(attribute.as_graph(), names)
             elif attribute.type == ir.AttributeType.GRAPHS:
@@ -176,4 +176,4 @@ def drop_initializer(graph: ir.Graph, value: ir.Value) -> None:
 
 def has_graphs(node: ir.Node) -> bool:
     """Whether a node holds sub-graphs (If, Loop, Scan)."""
-    return any(a.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS) for a in node.attributes.values())
+    return any(a.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS) for a in node.attributes.data.values())

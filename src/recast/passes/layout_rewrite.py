@@ -100,10 +100,10 @@ class Rewriter:
     # -- nodes ------------------------------------------------------------------------------------------------------
 
     def _drop(self, node: ir.Node) -> None:
-        source = node.inputs[0]
-        if source is not None and transpose_perm(node):
-            base, own = self.forms.get(source) or (source, tuple(range(len(transpose_perm(node)))))
-            self.forms[node.outputs[0]] = (base, compose(own, transpose_perm(node)))
+        source, perm = node.inputs[0], transpose_perm(node)
+        if source is not None and perm:
+            base, own = self.forms.get(source) or (source, tuple(range(len(perm))))
+            self.forms[node.outputs[0]] = (base, compose(own, perm))
             self._dead.append(node)
         else:
             self._plain(node)

@@ -143,7 +143,7 @@ class Group:
     def links(self) -> dict[str, Any]:
         """Children's names and where they are."""
         if self._links is None:
-            self._links = dict(self._header.iter_links())
+            self._links = self._header.links()
         return self._links
 
     def child(self, name: str) -> Group | Dataset | None:

@@ -26,6 +26,7 @@ from pyfive.datatype_msg import DatatypeMessage  # noqa: E402
 from pyfive.misc_low_level import SuperBlock  # noqa: E402
 
 _DATASPACE, _DATATYPE, _ATTRIBUTE, _CONTINUATION, _ATTRIBUTE_INFO = 0x01, 0x03, 0x0C, 0x10, 0x15
+_LINK_INFO, _LINK, _SYMBOL_TABLE = 0x02, 0x06, 0x11
 _SOFT_LINK = 2
 _SHARED_FLAG = 0x02
 _MESSAGE = struct.Struct("<HHB3x")
@@ -33,6 +34,7 @@ _HEADER = struct.Struct("<2xH4xI4x")
 _ATTRIBUTE_HEADER = struct.Struct("<BxHHH")
 _HEAP = struct.Struct("<8xQ8xQ")
 _SYMBOL = struct.Struct("<QQI")
+_TWO = struct.Struct("<QQ")
 _SMALL_TYPE = 64  # bytes of a type's description that are kept as a key
 
 
@@ -110,9 +112,13 @@ class Header(DataObjects):  # type: ignore[misc]
             self.fh, self.offset, self._global_heaps = stream, address, heaps
         else:
             super().__init__(stream, address, global_heaps=heaps)
+        self.is_shared = False  # whether its shape or type lies in another header
         self._by_type: dict[int, list[dict[str, int]]] = {}
         for message in self.msgs:
-            self._by_type.setdefault(message["type"], []).append(message)
+            kind = message["type"]
+            self._by_type.setdefault(kind, []).append(message)
+            if message["flags"] & _SHARED_FLAG and kind in (_DATASPACE, _DATATYPE):
+                self.is_shared = True
 
     def find_msg_type(self, msg_type: int) -> list[dict[str, int]]:
         return self._by_type.get(msg_type, [])
@@ -122,11 +128,6 @@ class Header(DataObjects):  # type: ignore[misc]
         return _DATASPACE in self._by_type
 
     @property
-    def is_shared(self) -> bool:
-        """Whether its shape or type lies in another header."""
-        return any(m["flags"] & _SHARED_FLAG for kind in (_DATASPACE, _DATATYPE) for m in self.find_msg_type(kind))
-
-    @property
     def shape(self) -> tuple[int, ...] | None:
         return _dims_at(self.msg_data, self._by_type[_DATASPACE][0]["offset_to_message"])
 
@@ -134,6 +135,15 @@ class Header(DataObjects):  # type: ignore[misc]
     def ptype(self) -> Any:
         message = self._by_type[_DATATYPE][0]
         return _type_at(self.msg_data, message["offset_to_message"], message["size"])
+
+    def links(self) -> dict[str, int | str]:
+        """Names and addresses of a group's members."""
+        if _SYMBOL_TABLE in self._by_type and _LINK not in self._by_type and _LINK_INFO not in self._by_type:
+            found: list[tuple[str, int | str]] = []
+            for message in self._by_type[_SYMBOL_TABLE]:
+                found += self._symbols(*_TWO.unpack_from(self.msg_data, message["offset_to_message"]))
+            return dict(found)
+        return dict(self.iter_links())
 
     def get_attributes(self) -> dict[str, Any]:
         if _ATTRIBUTE_INFO in self._by_type:
@@ -162,10 +172,14 @@ class Header(DataObjects):  # type: ignore[misc]
         return super()._attr_value(ptype, buf, count, offset)
 
     def _iter_links_btree_v1(self, btree_address: int, heap_address: int) -> Iterator[tuple[str, int | str]]:
-        """Names and addresses of an old-style group: B-tree → symbol nodes, names in a local heap."""
+        yield from self._symbols(btree_address, heap_address)
+
+    def _symbols(self, btree_address: int, heap_address: int) -> list[tuple[str, int | str]]:
+        """Members of an old-style group: B-tree → symbol nodes, names in a local heap."""
         stream: Stream = self.fh
         size, start = _HEAP.unpack(stream.at(heap_address, 32))
         names = stream.at(start, size)
+        found: list[tuple[str, int | str]] = []
         stack = [btree_address]
         while stack:
             head = stream.at(stack.pop(), 24)
@@ -181,7 +195,8 @@ class Header(DataObjects):  # type: ignore[misc]
             for entry in range(0, 40 * entries, 40):
                 at, address, kind = _SYMBOL.unpack_from(table, entry)
                 name = names[at : names.index(0, at)].decode()
-                yield name, "a symbolic link" if kind == _SOFT_LINK else address
+                found.append((name, "a symbolic link" if kind == _SOFT_LINK else address))
+        return found
 
     @staticmethod
     def _decode_link_msg(data: bytes, offset: int) -> Any:
