@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recast import formats, prove
-from recast._util import atomic, child, progress
+from recast._util import atomic, child, collector, progress
 from recast._util.optional import have
 from recast.errors import BadRecipe
 from recast.formats._format import Artifact, Finding, Format, ReadOptions, WriteOptions
@@ -81,7 +81,8 @@ def load(source: str | Path, reading: Reading = Reading()) -> ir.Model:  # noqa:
     Raises:
         RecastError: whatever is wrong with the file, in one clear message.
     """
-    model = source_format(source).read(Path(source), _read_options(reading))
+    with collector.rarely():
+        model = source_format(source).read(Path(source), _read_options(reading))
     if reading.inputs:
         from recast.passes.normalise import set_inputs
 
@@ -137,7 +138,8 @@ def convert(source: str | Path, target: str | Path, recipe: Recipe = Recipe()) -
     reader = source_format(source)
     writer = formats.by_name(writing.to) if writing.to else formats.for_writing(path)
     atomic.check_free(path, writing.force)
-    with child.started(_judges(source, reader, writer) if recipe.checking.verify else ()):
+    judges = _judges(source, reader, writer) if recipe.checking.verify else ()
+    with child.started(judges), collector.rarely():
         return _convert(source, (reader, writer), path, recipe)
 
 
