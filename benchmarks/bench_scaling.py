@@ -1,4 +1,4 @@
-"""Cost by number of nodes: ONNX → ONNX and ONNX → TFLite of residual networks with 2,000 and 20,000 nodes.
+"""Cost by number of nodes: ONNX → every format, of residual networks with 2,000 and 20,000 nodes.
 
 Goal: ten times the nodes cost at most twelve times the CPU time. ``convert`` runs in this process, warm, so that
 start-up does not hide the growth.
@@ -23,6 +23,7 @@ from recast.graph.build import Builder
 
 SIZES = (2_000, 20_000)
 GOAL = 12.0
+TARGETS = ("onnx", "tflite", "keras", "py", "mindir")
 _CHANNELS = 4
 
 
@@ -66,7 +67,7 @@ def main() -> None:
         folder = Path(name)
         for size in SIZES:
             formats.by_name("onnx").write(network(size), folder / f"{size}.onnx", WriteOptions())
-        for suffix in ("onnx", "tflite"):
+        for suffix in TARGETS:
             times = {}
             for size in SIZES:
                 found = [cost(folder / f"{size}.onnx", folder / f"out.{suffix}") for _ in range(count)]
