@@ -61,7 +61,7 @@ class Call:
 
     def array(self, number: int) -> np.ndarray | None:
         """An input's numbers if they do not depend on the model's inputs, else None."""
-        return constants.known(self.thing(number))
+        return constants.known(self.scope.reading, self.thing(number))
 
     def ints(self, number: int, what: str = "") -> list[int]:
         """An input that must be known integers.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,6 +12,7 @@ from recast.errors import BadModel
 from recast.formats.savedmodel.scope import Held, Reading, Thing
 from recast.formats.savedmodel.tensors import DAMAGED
 from recast.graph.build import Builder
+from recast.graph.view import static_shape
 from recast.passes._partial import Partial, evaluate
 from recast.passes.fold_constants import _compute
 
@@ -54,31 +56,41 @@ def form(shared: Reading, builder: Builder, held: Held, wanted: Form) -> ir.Valu
     return shared.values[key]
 
 
-def known(thing: Thing | None) -> np.ndarray | None:
-    """The numbers of what does not depend on the model's inputs, else None (large results are not computed)."""
+def known(shared: Reading, thing: Thing | None) -> np.ndarray | None:
+    """The numbers of what does not depend on the model's inputs, else None (only small results are computed)."""
     if isinstance(thing, Held):
         return thing.array
-    if not isinstance(thing, ir.Value):
-        return None
-    return _known(thing, {}, 0)
+    return _known(shared, thing, 0) if isinstance(thing, ir.Value) else None
 
 
-def _known(thing: ir.Value, partly: dict[ir.Value, Partial], depth: int) -> np.ndarray | None:
+def _known(shared: Reading, thing: ir.Value, depth: int) -> np.ndarray | None:
+    """Every value is looked at once; large ones and those of unknown shape never."""
     if thing.const_value is not None:
         array: np.ndarray = thing.const_value.numpy()
         return array
-    part = partial(thing, partly, depth)
+    shape = static_shape(thing)
+    if thing in shared.folded or shape is None or math.prod(shape) > _SMALL or depth > _DEEPEST:
+        return shared.folded.get(thing)
+    shared.folded[thing] = None
+    part = partial(shared, thing)
     if part is not None and all(isinstance(e, int) for e in part.entries):
-        return part.array(thing.dtype)
+        shared.folded[thing] = part.array(thing.dtype)
+    elif part is None:
+        shared.folded[thing] = _folded(shared, thing, depth)
+    return shared.folded[thing]
+
+
+def _folded(shared: Reading, thing: ir.Value, depth: int) -> np.ndarray | None:
     node = thing.producer()
-    if node is None or depth > _DEEPEST or len(node.outputs) != 1 or not node.inputs:
+    if node is None or len(node.outputs) != 1 or not node.inputs:
         return None
-    if any(v is not None and v.const_value is None for v in node.inputs):
-        arrays = [None if v is None else _known(v, partly, depth + 1) for v in node.inputs]
-        if any(v is not None and a is None for v, a in zip(node.inputs, arrays, strict=True)):
+    arrays: list[np.ndarray | None] = []
+    for given in node.inputs:
+        array = None if given is None else _known(shared, given, depth + 1)
+        if given is not None and array is None:
             return None
-        node = _with_constants(node, arrays)
-    results = _compute(node)
+        arrays.append(array)
+    results = _compute(_with_constants(node, arrays))
     return None if results is None else results[0]
 
 
@@ -96,18 +108,18 @@ def _with_constants(node: ir.Node, arrays: Sequence[np.ndarray | None]) -> ir.No
     return copy
 
 
-def partial(thing: ir.Value, partly: dict[ir.Value, Partial], depth: int = 0) -> Partial | None:
+def partial(shared: Reading, thing: ir.Value, depth: int = 0) -> Partial | None:
     """What is known of a small integer vector: numbers, named dimensions, or None for the rest."""
-    if thing in partly:
-        return partly[thing]
+    if thing in shared.partly:
+        return shared.partly[thing]
     node = thing.producer()
     if node is None or depth > _DEEPEST or thing.dtype not in (ir.DataType.INT64, ir.DataType.INT32):
         return None
     if node.op_type not in ("Shape", "Size"):
         for given in node.inputs:
             if given is not None and given.const_value is None:
-                partial(given, partly, depth + 1)
-    found = evaluate(node, partly)
+                partial(shared, given, depth + 1)
+    found = evaluate(node, shared.partly)
     if found is not None:
-        partly[thing] = found
+        shared.partly[thing] = found
     return found

@@ -16,6 +16,9 @@ from recast.formats.savedmodel.scope import Handle, Held
 
 _BIAS = ("BiasAdd", "BiasAddV1", "Add", "AddV2")
 _STEPS = 16
+_STILL = frozenset(
+    {"Const", "VariableV2", "Variable", "VarHandleOp", "Identity", "ReadVariableOp", "Reshape", "Squeeze", "ExpandDims"}
+)
 
 
 def bias(c: Call, channels_last: bool) -> ir.Value | None:
@@ -55,26 +58,22 @@ def _channels(c: Call) -> int:
 
 
 def still(c: Call, text: str) -> Held | None:
-    """A constant or variable behind identities, without reading anything else of the graph."""
-    name, number = c.scope.reading.program.reference(c.scope.body, text)
-    for _ in range(_STEPS):
-        bound = c.scope.results.get(name)
+    """A constant or variable, maybe reshaped, without reading anything else of the graph; None for what is computed."""
+    waiting, steps = [text], 0
+    while waiting:
+        steps += 1
+        name, number = c.scope.reading.program.reference(c.scope.body, waiting.pop())
+        bound, node = c.scope.results.get(name), c.scope.body.nodes.get(name)
         if isinstance(bound, dict):
-            thing = bound.get(number)
-            if isinstance(thing, Handle):
-                return c.scope.reading.variable(thing)
-            return thing if isinstance(thing, Held) else None
-        node = c.scope.body.nodes.get(name)
-        if node is None:
+            if not isinstance(bound.get(number), Handle | Held):
+                return None
+        elif node is None or node.op not in _STILL or steps > _STEPS:
             return None
-        if node.op in ("Const", "VariableV2", "Variable", "VarHandleOp"):
-            found = c.scope.thing(name)
-            found = c.scope.reading.variable(found) if isinstance(found, Handle) else found
-            return found if isinstance(found, Held) else None
-        if node.op not in ("Identity", "ReadVariableOp") or len(node.data) != 1:
-            return None
-        name, number = c.scope.reading.program.reference(c.scope.body, node.data[0])
-    return None
+        else:
+            waiting += node.data
+    found = c.scope.thing(text)
+    found = c.scope.reading.variable(found) if isinstance(found, Handle) else found
+    return found if isinstance(found, Held) else None
 
 
 @dataclass(frozen=True)
@@ -88,6 +87,11 @@ class _Normalised:
     variance: Held
     epsilon: float
 
+    @property
+    def rank(self) -> int:
+        """Axes of the vectors: those before the last are 1."""
+        return max(v.array.ndim for v in (self.scale, self.offset, self.mean, self.variance) if v is not None)
+
 
 def batch_normalised(c: Call) -> ir.Value | None:
     """``x · m + (offset − mean · m)`` with ``m = 1/√(variance + ε) · scale`` is batch normalisation over the last axis.
@@ -100,7 +104,7 @@ def batch_normalised(c: Call) -> ir.Value | None:
             continue
         x = c.value(c.scope.thing(found.x))
         size = found.mean.array.size
-        if x.shape is None or len(x.shape) < 2 or x.shape[-1] != size:
+        if x.shape is None or len(x.shape) < max(2, found.rank) or x.shape[-1] != size:
             return None
         return _emit(c, x, found)
     return None
@@ -112,7 +116,8 @@ def _emit(c: Call, x: ir.Value, found: _Normalised) -> ir.Value:
         if held is None:
             held = Held(found.mean.array * 0 + 1, f"{c.path}/gamma")
             c.scope.reading.allocate(held.array.nbytes, c.place())
-        vectors.append(constants.form(c.scope.reading, c.b, held, (f"{c.path}/{role}", None, None)))
+        form = (f"{c.path}/{role}", None, (held.array.size,))
+        vectors.append(constants.form(c.scope.reading, c.b, held, form))
     value = c.op("BatchNormalization", [c.b.channels_first(x), *vectors], epsilon=found.epsilon)
     return c.b.channels_last(value)
 
@@ -134,7 +139,7 @@ def _match(c: Call, product: str, shift: str) -> _Normalised | None:
                 continue
             scale, variance, epsilon = parts
             vectors = [v for v in (scale, offset, mean, variance) if v is not None]
-            if all(v.array.ndim == 1 and v.array.size == mean.array.size for v in vectors):
+            if all(v.array.shape[-1:] == (mean.array.size,) == (v.array.size,) for v in vectors):
                 return _Normalised(x, scale, offset, mean, variance, epsilon)
     return None
 
@@ -152,7 +157,7 @@ def _multiplier(c: Call, text: str) -> tuple[Held | None, Held, float] | None:
         if total is None or (factor is not None and scale is None):
             continue
         sides = sorted((s for s in (still(c, t) for t in total.data) if s is not None), key=lambda s: s.array.size)
-        if len(sides) == 2 and sides[0].array.size == 1 and sides[1].array.ndim == 1 and sides[0].array.ndim == 0:
+        if len(sides) == 2 and sides[0].array.ndim == 0 and sides[1].array.ndim > 0:
             return scale, sides[1], float(sides[0].array)
     return None
 

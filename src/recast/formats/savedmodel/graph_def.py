@@ -139,6 +139,7 @@ class Library:
         self._where = where
         self._views: dict[str, memoryview] = {}
         self._bodies: dict[str, Body] = {}
+        self.size_bytes = sum(len(v) for v in views)
         for view in views:
             name = decoded("FunctionHead", view, where).get("signature", {}).get("name", "")
             self._views[name] = view

@@ -12,17 +12,31 @@ _LONGEST = 200
 _MOST = 20_000
 # scopes that say how a layer computes, not which layer it is
 _INNER = re.compile(r"^(batchnorm|Tensordot|read|ReadVariableOp|Cast|Initializer)(_\d+)?$")
+_NUMBER = re.compile(r"(_1)?$")
 _QUIET = frozenset(
-    {"Const", "Identity", "IdentityN", "NoOp", "Placeholder", "ReadVariableOp", "VarHandleOp", "VariableV2", "Shape"}
+    {
+        "Const",
+        "Identity",
+        "IdentityN",
+        "NoOp",
+        "Placeholder",
+        "ReadVariableOp",
+        "VarHandleOp",
+        "VariableV2",
+        "Shape",
+        "Pack",
+        "StridedSlice",
+    }
 )
 _CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 
 
 @dataclass
 class Names:
-    """The scopes that all layers share (the model's name), which are left out."""
+    """The scopes that all layers share (the model's name) and the number that all end with, which are left out."""
 
     common: tuple[str, ...] = ()
+    ending: str = ""
 
     def layer(self, prefix: str, node: Node) -> str:
         """The layer that a node belongs to."""
@@ -31,7 +45,8 @@ class Names:
             steps = steps[len(self.common) :]
         while len(steps) > 1 and _INNER.match(steps[-1]):
             steps.pop()
-        return _UNSAFE.sub("_", "/".join(steps) or node.name)[:_LONGEST]
+        path = "/".join(steps[:-1] + [steps[-1].removesuffix(self.ending)]) if steps else node.name
+        return _UNSAFE.sub("_", path)[:_LONGEST]
 
 
 def scope_of(prefix: str, node: Node) -> list[str]:
@@ -47,6 +62,7 @@ def below(prefix: str, node: Node) -> str:
 def names_of(program: Program, needed: set[str]) -> Names:
     """Look through all bodies for the scopes that everything lies in."""
     shared: list[str] | None = None
+    endings, lasts = set[str](), set[str]()
     left = _MOST
     waiting: list[tuple[Body, str, int]] = [(program.main, "", 0)]
     while waiting and left > 0:
@@ -63,8 +79,14 @@ def names_of(program: Program, needed: set[str]) -> Names:
             steps = scope_of(prefix, node)
             if node.op in _QUIET or not steps:
                 continue
+            while len(steps) > 1 and _INNER.match(steps[-1]):
+                steps.pop()
+            lasts.add(steps[-1])
+            endings.add(_NUMBER.search(steps[-1]).group())  # type: ignore[union-attr]
             shared = steps[:-1] if shared is None else _start(shared, steps[:-1])
-    return Names(tuple(shared or ()))
+    # Keras traces a model twice when it exports it: the second time all its layers are called ..._1
+    ending = endings.pop() if len(endings) == 1 and len(lasts) > 2 else ""
+    return Names(tuple(shared or ()), ending)
 
 
 def _start(first: list[str], second: list[str]) -> list[str]:

@@ -17,9 +17,11 @@ from recast.formats.savedmodel.tensors import DAMAGED
 from recast.formats.savedmodel.variables import Variables
 from recast.graph.build import Builder
 from recast.graph.finding import Finding
+from recast.passes._partial import Partial
 
 MAX_DEPTH = 40  # nested calls, conditions and loops
-MAX_NODES = 200_000  # nodes read in all, as a function may be called many times
+MAX_NODES = 20_000  # nodes read in all beyond what the file holds, as a function may be called many times
+_NODE_BYTES = 32  # about the least that a node takes in a file
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,10 +88,13 @@ class Reading:
     room: int = 1 << 26
     symbols: dict[str, tuple[ir.Value, int]] = field(default_factory=dict)
     values: dict[tuple[int, Held, tuple[object, ...]], ir.Value] = field(default_factory=dict)
+    folded: dict[ir.Value, np.ndarray | None] = field(default_factory=dict)
+    partly: dict[ir.Value, Partial] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.variables = Variables(self.source)
         self.held: dict[str, Held] = {}
+        self.nodes_left += len(self.program.main.nodes) + 2 * self.program.functions.size_bytes // _NODE_BYTES
 
     @property
     def program(self) -> Program:

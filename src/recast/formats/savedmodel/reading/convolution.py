@@ -218,7 +218,7 @@ def _wanted(c: Call, dims: int) -> Sequence[int | str | None]:
         if array.size == dims:  # TensorFlow 1 may give the spatial sizes only
             return [int(v) for v in array.reshape(-1)]
         return [int(v) for v in array.reshape(-1)][place]
-    part = constants.partial(c.x(0), {})
+    part = constants.partial(c.scope.reading, c.x(0))
     if part is None or len(part.entries) != dims + 2:
         return [None] * dims
     return part.entries[place]

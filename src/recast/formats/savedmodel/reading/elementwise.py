@@ -9,6 +9,7 @@ from recast.errors import UnsupportedOp
 from recast.formats.savedmodel.call import Call
 from recast.formats.savedmodel.following import batch_normalised
 from recast.formats.savedmodel.reading import reads
+from recast.formats.savedmodel.scope import Held, Thing
 
 _UNARY = {
     **{n: n for n in ("Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Ceil", "Cos", "Cosh", "Elu", "Erf")},
@@ -52,9 +53,16 @@ def binary(c: Call) -> None:
         if made is not None:
             c.out(made)
             return
+    if c.kind == "Mul" and any(_is_one(t) for t in c.given):  # the factor that Keras writes into every swish
+        c.out(c.thing(1 if _is_one(c.thing(0)) else 0))
+        return
     if c.kind == "Equal" and not c.flag("incompatible_shape_error", True):
         raise UnsupportedOp("Equal of tensors whose shapes may not fit")
     c.out(c.op(_BINARY[c.kind], [c.x(0), c.x(1)]))
+
+
+def _is_one(thing: Thing) -> bool:
+    return isinstance(thing, Held) and thing.array.ndim == 0 and bool(thing.array == 1)
 
 
 @reads("NotEqual")

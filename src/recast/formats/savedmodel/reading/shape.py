@@ -27,7 +27,7 @@ def reshape(c: Call) -> None:
     if target is not None:
         c.out(c.reshape(value, _keep_batch(c, value, [int(v) for v in target.reshape(-1)])))
         return
-    part = constants.partial(c.x(1), {})
+    part = constants.partial(c.scope.reading, c.x(1))
     if part is not None and not part.scalar:
         have = dims_of(value, "the input")
         known = [
@@ -74,7 +74,11 @@ def squeeze(c: Call) -> None:
         if not all(isinstance(d, int) for d in shape):
             raise UnsupportedOp("Squeeze of all axes of size 1 where some sizes are unknown")
         axes = [i for i, d in enumerate(shape) if d == 1]
-    c.out(c.op("Squeeze", [c.x(0), c.axes(*axes)]) if axes else c.thing(0))
+    thing = c.thing(0)
+    if isinstance(thing, Held) and all(thing.array.shape[a] == 1 for a in axes):
+        c.out(Held(thing.array.squeeze(tuple(axes)), thing.name))
+        return
+    c.out(c.op("Squeeze", [c.x(0), c.axes(*axes)]) if axes else thing)
 
 
 @reads("ExpandDims")
