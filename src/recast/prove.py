@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -148,6 +147,8 @@ def source_runner(source: Source) -> Runner | None:
 def runtime_of(format_: Format) -> str:
     """``keras 3.15.1``; the name alone where the version is unknown."""
     package = format_.judge[0].partition(".")[0]
+    from importlib import metadata  # it loads the standard library's e-mail parser
+
     try:
         return f"{package} {metadata.version(package)}"
     except metadata.PackageNotFoundError:  # installed under another name, such as tensorflow-cpu

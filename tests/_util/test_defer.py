@@ -49,3 +49,11 @@ def test_onnx_text_forms_work_when_they_are_needed() -> None:
         "text = onnx.serialization.registry.get('textproto').serialize_proto(m); print(b'name: \"g\"' in text)"
     )
     assert run(code) == "True"
+
+
+def test_what_stands_in_leaves_nothing_behind() -> None:
+    code = (
+        "import sys, recast.formats.keras.hdf5_header; from pyfive import btree; before = 'numcodecs' in sys.modules;"
+        "print(before, btree._FLETCHER32_CODEC.codec_id, 'numcodecs.zlib' in sys.modules)"
+    )
+    assert run(code) == "False fletcher32 True"

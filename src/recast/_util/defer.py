@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.machinery import PathFinder
 from types import ModuleType
 from typing import Any
@@ -50,3 +52,22 @@ def defer(name: str) -> None:
     parent, _, leaf = name.rpartition(".")
     if parent in sys.modules:  # as an import would
         setattr(sys.modules[parent], leaf, module)
+
+
+@contextmanager
+def standing_in(name: str, **attributes: Any) -> Iterator[None]:
+    """Let ``from name import attribute`` inside give these objects, and load nothing; nothing is left behind.
+
+    Nothing happens if the module is loaded already.
+    """
+    if name in sys.modules:
+        yield
+        return
+    module = ModuleType(name)
+    module.__dict__.update(attributes)
+    sys.modules[name] = module
+    try:
+        yield
+    finally:
+        if sys.modules.get(name) is module:
+            del sys.modules[name]

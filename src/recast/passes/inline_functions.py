@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import onnx
 import onnx_ir as ir
-from onnx_ir.passes.common import InlinePass
 
 from recast.errors import UnsupportedOp
 from recast.graph import OPSET
@@ -142,6 +141,8 @@ def _modernise(graph: ir.Graph, node: ir.Node) -> None:
 
 
 def _inline(model: ir.Model) -> None:
+    from onnx_ir.passes.common import InlinePass  # it loads all of onnx-ir's passes, and is rarely needed
+
     InlinePass(criteria=lambda function: function.domain == _DOMAIN)(model)
     model.graph.opset_imports.pop(_DOMAIN, None)
     editor = Editor(model.graph)

@@ -17,7 +17,6 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 from onnx import version_converter
-from onnx_ir.passes.common import InlinePass, LiftConstantsToInitializersPass, RemoveInitializersFromInputsPass
 
 from recast.errors import BadModel, UnsupportedOp
 from recast.graph import IR_VERSION, LAYER, OPSET, ORIGIN
@@ -40,6 +39,8 @@ def normalise(model: ir.Model, where: str) -> ir.Model:
         BadModel: the opset is too old.
         UnsupportedOp: operators of foreign domains, all of them.
     """
+    from onnx_ir.passes.common import InlinePass, LiftConstantsToInitializersPass, RemoveInitializersFromInputsPass
+
     if model.functions:
         model = InlinePass()(model).model
     _refuse_foreign(model, where)

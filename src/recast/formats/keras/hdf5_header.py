@@ -6,6 +6,7 @@ through an ordered dictionary of field names. What stands here replaces exactly 
 
 from __future__ import annotations
 
+import importlib
 import math
 import struct
 from collections.abc import Iterator
@@ -13,13 +14,22 @@ from functools import lru_cache
 from typing import Any
 
 from recast._util.bounded import check_size
-from recast._util.defer import defer
+from recast._util.defer import defer, standing_in
 from recast.errors import BadModel, UnsafeModel
+
+
+class _Fletcher32:
+    """numcodecs' checksum, loaded when pyfive uses it (Recast reads chunks itself)."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(importlib.import_module("numcodecs").Fletcher32(), name)
+
 
 defer("fsspec")  # pyfive's access to remote files, with asyncio and ssl
 defer("fsspec.utils")
 
-from pyfive.btree import BTreeV1RawDataChunks  # noqa: E402 after the stand-ins
+with standing_in("numcodecs", Fletcher32=_Fletcher32):  # forty modules of compression for one checksum
+    from pyfive.btree import BTreeV1RawDataChunks
 from pyfive.core import UNDEFINED_ADDRESS  # noqa: E402
 from pyfive.dataobjects import DataObjects  # noqa: E402
 from pyfive.datatype_msg import DatatypeMessage  # noqa: E402
