@@ -47,7 +47,10 @@ def staging(target: Path) -> Iterator[Path]:
             f"writing failed: {error.strerror or error}", str(target), "free disk space and retry"
         ) from error
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            os.rmdir(folder)  # after a commit it is empty
+        except OSError:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def commit(staged: list[tuple[Path, Path]]) -> None:

@@ -190,9 +190,10 @@ def _layer_name(node: ir.Node) -> str:
 
 def proto_without_weights(model: ir.Model) -> onnx.ModelProto:
     """The model's protobuf with no initializers in the main graph, for writers that stream the weights."""
-    held = dict(model.graph.initializers)
-    model.graph.initializers.clear()
+    initializers = model.graph.initializers
+    held = initializers.data
+    initializers.data = {}  # the dictionary inside, so that no value forgets its graph
     try:
         return ir.to_proto(model)
     finally:
-        model.graph.initializers.update(held)
+        initializers.data = held

@@ -84,12 +84,14 @@ class Reading:
             args = [_resolve(a, values, layer) for a in call.args]
             kwargs = {k: _resolve(v, values, layer) for k, v in call.kwargs.items()}
             made = self.call(layer, args, kwargs)
-            values[layer.name, number] = list(flatten(made))
+            values[layer.name, number] = [made] if isinstance(made, ir.Value) else flatten(made)
         return [_resolve(ref, values, None) for ref in network.outputs]
 
     def call(self, layer: Layer, args: list[Any], kwargs: dict[str, Any]) -> Any:
         """Build one call of a layer; returns a value, or a list of values."""
-        tensors = [v for v in flatten([args, kwargs]) if isinstance(v, ir.Value)]
+        tensors = args if not kwargs else flatten([args, kwargs])
+        if not all(isinstance(v, ir.Value) for v in tensors):
+            tensors = [v for v in flatten([args, kwargs]) if isinstance(v, ir.Value)]
         if layer.network is not None:
             outputs = self.run(layer.network, tensors)
             return outputs[0] if len(outputs) == 1 else outputs

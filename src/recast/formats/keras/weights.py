@@ -104,8 +104,8 @@ def bind_legacy(network: Network, group: Group, version: int) -> None:
     """
     known = {layer.name for layer in network.layers}
     for name in group.names("layer_names"):
-        inner = group.group(name)
-        if name not in known and inner is not None and inner.names("weight_names"):
+        inner = group.group(name) if name not in known else None
+        if inner is not None and inner.names("weight_names"):
             raise BadModel(f"weights of an unknown layer '{name}'", "model_weights", _REEXPORT)
     top = group.group("top_level_model_weights")
     if top is not None and top.names("weight_names"):

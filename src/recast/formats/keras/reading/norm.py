@@ -20,8 +20,8 @@ def _batch_roles(config: Mapping[str, Any]) -> list[str]:
 @reads("BatchNormalization", "SyncBatchNormalization", weights=_batch_roles, masking="keep")
 def batch_norm(c: LayerCall) -> ir.Value:
     """BatchNormalization over one axis; missing scale is 1, missing centre 0."""
-    axis = c.get("axis", -1)
-    axis = (axis[0] if isinstance(axis, list) else int(axis)) % c.rank
+    axis, rank = c.get("axis", -1), c.rank
+    axis = (axis[0] if isinstance(axis, list) else int(axis)) % rank
     size = c.fixed(c.x, axis)
     if isinstance(c.get("axis", -1), list) and len(c.get("axis")) != 1:
         raise c.refuse("normalisation over several axes")
@@ -29,12 +29,12 @@ def batch_norm(c: LayerCall) -> ir.Value:
         raise c.refuse("normalisation over the batch axis")
     names = ("gamma", "beta", "moving_mean", "moving_variance")
     values = [c.filled(name, (size,), fill) for name, fill in zip(names, (1.0, 0.0, 0.0, 1.0), strict=True)]
-    rest = [a for a in range(1, c.rank) if a != axis]
+    rest = [a for a in range(1, rank) if a != axis]
     perm = [0, axis, *rest]
     x = c.x if axis == 1 else c.op("Transpose", [c.x], {"perm": perm})
     attributes = {"epsilon": float(c.get("epsilon", 1e-3)), "momentum": float(c.get("momentum", 0.99))}
     y = c.op("BatchNormalization", [x, *values], attributes)
-    return y if axis == 1 else c.op("Transpose", [y], {"perm": [perm.index(a) for a in range(c.rank)]})
+    return y if axis == 1 else c.op("Transpose", [y], {"perm": [perm.index(a) for a in range(rank)]})
 
 
 def _affine_roles(config: Mapping[str, Any]) -> list[str]:
