@@ -23,7 +23,7 @@ from recast.compression._method import Needs, Plan, Statistics
 from recast.compression.gate import Comparison, Limits, reasons
 from recast.compression.recipe import Step, Steps
 from recast.errors import BadRecipe, MissingDependency
-from recast.formats._format import Artifact, Finding, Format, WriteOptions
+from recast.formats._format import Artifact, Finding, Format, ReadOptions, WriteOptions
 from recast.graph.finding import attached
 from recast.recipe import Reading, Writing
 
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 Outcome = Literal["accepted", "worse, as allowed", "refused", "not judged", "planned"]
 GENERATED = 64  # inputs where there are no data
+COMPARED = 5000  # most samples that the result is compared on
+_SPLIT = 32  # fewer samples are not split
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,9 @@ class Settings:
     """Everything about a compression but the steps.
 
     Attributes:
-        data: ``.npz``, ``.npy`` or folder of images (``measure.data``).
-        samples: most samples that are used for comparing; the methods say how many they calibrate with.
+        data: ``.npz``, ``.npy`` or folder of images (``measure.data``); the result is compared with the original on it.
+        calibration: the same for what the methods look at; without it every second sample of ``data`` is for them and
+            the others are for comparing.
         dry_run: plan, write nothing.
     """
 
@@ -51,7 +54,7 @@ class Settings:
     writing: Writing = Writing()
     data: Path | None = None
     limits: Limits = Limits()
-    samples: int = 2000
+    calibration: Path | None = None
     seed: int = 0
     dry_run: bool = False
 
@@ -105,13 +108,14 @@ def compress(
     model = pipeline.load(source, settings.reading)
     if not writer.has_graph or not len(model.graph):
         raise BadRecipe("weights without a graph", str(source), "compress a whole model, or prune bare arrays")
-    samples, findings = _samples(model, settings)
+    data = _data(model, settings)
+    findings = data.findings
     changed, plans = model, []
     for method in methods:
         progress.emit("planning")
         changed = changed.clone()
         findings += _run_passes(changed, method.passes)
-        statistics = _statistics(changed, method.needs(changed), samples, (writer.name, settings.seed))
+        statistics = _statistics(changed, method.needs(changed), data.fitted, (writer.name, settings.seed))
         plan = method.plan(changed, statistics)
         progress.emit(f"applying {plan.method}")
         changed = _applied(changed, plan)
@@ -119,7 +123,7 @@ def compress(
         findings += plan.findings
     if settings.dry_run:
         return Compression((), tuple(plans), findings, "planned")
-    return _Ending(source, path, writer, settings, (model, changed)).finish(tuple(plans), findings, samples)
+    return _Ending(source, path, writer, settings, (model, changed)).finish(tuple(plans), findings, data.compared)
 
 
 def _applied(model: ir.Model, plan: Plan) -> ir.Model:
@@ -134,15 +138,30 @@ def _run_passes(model: ir.Model, names: tuple[str, ...]) -> tuple[Finding, ...]:
     return tuple(passes.run(model, names, passes.PassOptions()))
 
 
-def _samples(model: ir.Model, settings: Settings) -> tuple[Samples, tuple[Finding, ...]]:
+@dataclass(frozen=True)
+class _Data:
+    """What the methods look at, and what the result is compared on."""
+
+    fitted: Samples
+    compared: Samples
+    findings: tuple[Finding, ...]
+
+
+def _data(model: ir.Model, settings: Settings) -> _Data:
     from recast.measure import data
 
-    specs = input_specs(model)
-    found = attached(model)
-    if settings.data is not None:
-        return data.load(settings.data, specs), found
-    text = "no --data: random inputs stand for real ones; ranges and accuracy may be far off on your data"
-    return data.generated(specs, GENERATED, settings.seed), (*found, Finding(text, "", "warning"))
+    specs, found = input_specs(model), attached(model)
+    if settings.data is None and settings.calibration is None:
+        text = "no --data: random inputs stand for real ones; ranges and accuracy may be far off on your data"
+        samples = data.generated(specs, GENERATED, settings.seed)
+        return _Data(samples, samples, (*found, Finding(text, "", "warning")))
+    if settings.data is None or settings.calibration is None:
+        samples = data.load(settings.data or settings.calibration or Path(), specs)
+        if samples.count >= _SPLIT:
+            return _Data(samples.pick(slice(0, None, 2)), samples.pick(slice(1, None, 2)), found)
+        text = f"only {samples.count} samples: the methods look at those that the result is compared on"
+        return _Data(samples, samples, (*found, Finding(text, str(settings.data), "warning")))
+    return _Data(data.load(settings.calibration, specs), data.load(settings.data, specs), found)
 
 
 def input_specs(model: ir.Model) -> tuple[TensorSpec, ...]:
@@ -218,7 +237,7 @@ class _Ending:
 
         progress.emit("verifying")
         written = self.models[1]  # its inputs say how the writer permuted them
-        runner = self.writer.open(made.files[0])
+        runner = self.writer.open_source(made.files[0], ReadOptions())  # integer weights as the numbers they stand for
         try:
             first = check.Side("the compressed graph", None, reference, "")
             second = check.Side(made.files[0].name, runner, written, prove.runtime_of(self.writer))
@@ -235,7 +254,7 @@ class _Ending:
         progress.emit("comparing")
         old, new = both
         given = Path(self.source)
-        found = compare(self.writer, (old.files, new.files), samples.take(self.settings.samples))
+        found = compare(self.writer, (old.files, new.files), samples.take(COMPARED))
         return replace(found, source_bytes=given.stat().st_size if given.is_file() else 0)
 
     def _certificate(self, result: Compression, made: Artifact) -> Path:

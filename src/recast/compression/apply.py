@@ -89,22 +89,31 @@ class _Work:
             raise InternalError(f"nobody uses the weight '{edit.weight}'", "recast/compression")
         first = min((u.node for u in uses), key=list(self.graph).index)
         integers = self.editor.weight(f"{edit.weight}/integers", edit.integers)
-        scale = self.editor.weight(f"{edit.weight}/scale", edit.scale.astype(np.float32))
-        inputs = [integers, scale]
+        pack = self.cast_and_mul if edit.plain and not edit.block and edit.zero is None else self.dequantise
+        result = pack(edit, integers, first)
+        result.type, result.shape = weight.type, weight.shape
+        for use in uses:
+            use.node.replace_input_with(use.idx, result)
+        drop_initializer(self.graph, weight)
+
+    def dequantise(self, edit: PackWeight, integers: ir.Value, first: ir.Node) -> ir.Value:
+        """A DequantizeLinear in front of ``first``."""
+        inputs = [integers, self.editor.weight(f"{edit.weight}/scale", edit.scale.astype(np.float32))]
         if edit.zero is not None:
             inputs.append(self.editor.weight(f"{edit.weight}/zero", edit.zero))
         attributes = {"axis": edit.axis} if edit.scale.ndim else {}
         if edit.block:
             attributes["block_size"] = edit.block
-        node = ir.node("DequantizeLinear", inputs, attributes, name=self.editor.unique(f"{edit.weight}/dequantize"))
-        copy_origin(first, node)
-        result = node.outputs[0]
-        result.name = self.editor.unique(f"{edit.weight}/float")
-        result.type, result.shape = weight.type, weight.shape
-        self.graph.insert_before(first, node)
-        for use in uses:
-            use.node.replace_input_with(use.idx, result)
-        drop_initializer(self.graph, weight)
+        return self.editor.node("DequantizeLinear", inputs, attributes, first)
+
+    def cast_and_mul(self, edit: PackWeight, integers: ir.Value, first: ir.Node) -> ir.Value:
+        """The same product in two operators."""
+        shape = [1] * edit.integers.ndim
+        if edit.scale.ndim:
+            shape[edit.axis] = -1
+        scale = self.editor.weight(f"{edit.weight}/scale", edit.scale.astype(np.float32).reshape(shape))
+        real = self.editor.node("Cast", [integers], {"to": int(ir.DataType.FLOAT)}, first)
+        return self.editor.node("Mul", [real, scale], {}, first)
 
     def round(self, edit: RoundValue) -> None:
         """QuantizeLinear → DequantizeLinear for all users of a value."""

@@ -34,6 +34,7 @@ class PackWeight:
         axis: the channel's (or block's) axis.
         block: elements of one block along ``axis``; 0: no blocks.
         users: names of the nodes that take the dequantised weight; (): all.
+        plain: Cast and Mul instead of DequantizeLinear: ONNX Runtime computes them once, when it loads the file.
     """
 
     weight: str
@@ -43,6 +44,7 @@ class PackWeight:
     axis: int = 0
     block: int = 0
     users: tuple[str, ...] = ()
+    plain: bool = False
 
     def told(self) -> str:
         """In words."""
@@ -119,3 +121,14 @@ class ReplaceNode:
 
 
 Edit = SetWeight | PackWeight | RoundValue | Cut | SetAttribute | ReplaceNode
+
+
+def stored(integers: np.ndarray, bits: int) -> np.ndarray:
+    """Integers of so many bits in the smallest type that graphs have: int4 (``ml_dtypes``), int8 or int16."""
+    if bits > 8:
+        return integers.astype(np.int16)
+    if bits > 4:
+        return integers.astype(np.int8)
+    import ml_dtypes
+
+    return integers.astype(ml_dtypes.int4)

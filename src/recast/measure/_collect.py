@@ -38,15 +38,22 @@ class Session:
         self.inputs = [_spec(v) for v in self._session.get_inputs()]
         self.outputs = [_spec(v) for v in self._session.get_outputs()]
         self._seen: dict[str, Histogram] = {}
+        self._held: dict[str, np.ndarray] = {}
+        self._overridable = {v.name for v in self._session.get_overridable_initializers()}
+
+    def hold(self, feeds: dict[str, np.ndarray]) -> tuple[None, dict[str, np.ndarray]]:
+        """Use these instead of the adjustable initializers from now on; what this part does not have is ignored."""
+        self._held |= {n: a for n, a in feeds.items() if n in self._overridable}
+        return None, {}
 
     def run(self, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run once; see ``Runner.run``."""
-        results = self._session.run(None, feeds)
+        results = self._session.run(None, {**self._held, **feeds})
         return {spec.name: np.asarray(r) for spec, r in zip(self.outputs, results, strict=True)}
 
     def observe(self, feeds: dict[str, np.ndarray]) -> tuple[None, dict[str, np.ndarray]]:
         """Run once and add the outputs to the statistics."""
-        for spec, result in zip(self.outputs, self._session.run(None, feeds), strict=True):
+        for spec, result in zip(self.outputs, self._session.run(None, {**self._held, **feeds}), strict=True):
             if isinstance(result, np.ndarray) and result.dtype.kind == "f":
                 self._seen.setdefault(spec.name, Histogram()).add(result)
         return None, {}

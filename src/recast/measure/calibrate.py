@@ -33,9 +33,10 @@ class Graph:
 
     Args:
         model: a graph in the dialect (standard operators only); it is not changed.
+        adjustable: names of initializers that ``hold`` of a runner may override.
     """
 
-    def __init__(self, model: ir.Model) -> None:
+    def __init__(self, model: ir.Model, adjustable: Sequence[str] = ()) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="recast-")
         self._path = Path(self._folder.name)
         self.model = model
@@ -46,7 +47,12 @@ class Graph:
             self._proto = onnx.load(str(self._path / "graph.onnx"), load_external_data=False)
         else:
             self._proto = ir.to_proto(model)
-        self._own = [v.name for v in self._proto.graph.output]
+        for name in adjustable:
+            value = model.graph.initializers[name]
+            held = onnx.ValueInfoProto(name=name)
+            if value.dtype is not None and value.shape is not None:
+                held = onnx.helper.make_tensor_value_info(name, int(value.dtype), list(value.shape.numpy()))
+            self._proto.graph.input.append(held)
         self._count = 0
 
     def __enter__(self) -> Graph:

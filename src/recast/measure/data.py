@@ -50,7 +50,10 @@ class Samples:
         """At most ``count`` samples, evenly spaced (files are often sorted by class)."""
         if count >= self.count:
             return self
-        index = np.linspace(0, self.count - 1, count).round().astype(np.int64)
+        return self.pick(np.linspace(0, self.count - 1, count).round().astype(np.int64))
+
+    def pick(self, index: np.ndarray | slice) -> Samples:
+        """The samples at these positions."""
         feeds = {n: a[index] for n, a in self.feeds.items()}
         return Samples(feeds, None if self.labels is None else self.labels[index], self.real, self.names)
 

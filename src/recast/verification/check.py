@@ -18,7 +18,6 @@ from recast.verification.effort import affordable
 from recast.verification.feeds import Feed, FeedPlan, make_feeds, sizes_to_try
 from recast.verification.judge import Judge
 from recast.verification.local import GraphRunner, perm_of
-from recast.verification.oracle import is_quantised
 from recast.verification.outcome import FeedRecord, Note, Report, Wrong
 
 
@@ -91,9 +90,9 @@ def verify(source: Side, target: Side, options: Options | None = None) -> Report
 def _graph_runner(side: Side) -> GraphRunner:
     if side.graph is None:
         raise RecastError("there is neither a runtime nor a graph", side.name)
-    return GraphRunner(
-        side.graph, optimise=not is_quantised(side.graph.graph)
-    )  # its fused integer kernels may saturate
+    # its fused integer kernels may saturate, and those of packed weights round the activations too
+    packed = any(n.op_type in ("QuantizeLinear", "DequantizeLinear") for n in side.graph.graph)
+    return GraphRunner(side.graph, optimise=not packed)
 
 
 class _Pair:

@@ -26,6 +26,7 @@ def configure(parser: ArgumentParser) -> None:
     add(
         "--budget", metavar="TEXT", default="", help='What the result must keep: "size<100KB, drop<0.5%%, latency<2ms".'
     )
+    add("--calibrate", metavar="FILE.npz", type=Path, help="Samples for the methods (default: half of --data).")
     add("--allow-worse", action="store_true", help="Deliver a result that is larger, slower or worse than asked.")
     add("--dry-run", action="store_true", help="Print the plans; write nothing.")
     add("--to", metavar="FMT", default="", help="Format, if the suffix does not tell.")
@@ -66,6 +67,7 @@ def run(given: Namespace) -> bool:
         parse_budget(given.budget, given.allow_worse),
         seed=given.seed,
         dry_run=given.dry_run,
+        calibration=given.calibrate,
     )
     with show.progress(given.json):
         result = compressing.compress(given.source, given.target, steps_of(given), settings)

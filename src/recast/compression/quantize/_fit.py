@@ -1,0 +1,185 @@
+"""Round the layers one after another, each on the inputs that the already rounded layers give it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from recast._util import child, progress
+from recast.compression.quantize._layers import Layer
+from recast.compression.quantize._probe import Probe
+from recast.compression.quantize._rounding import SHRINKS, Grid, expanded, fitted, hqq, nearest, refitted
+from recast.graph.view import const
+from recast.measure.calibrate import Graph
+from recast.measure.data import Samples
+
+_ROWS = 40_000  # positions that a layer is fitted to
+_WIDEST = 6000  # columns above which a layer is rounded to nearest: its moments would take 8 · columns² bytes
+
+
+@dataclass(frozen=True)
+class Rounded:
+    """One layer's integers.
+
+    Attributes:
+        integers: in the weight's shape.
+        scale: float32, one a channel of ``layer.axis``; with blocks: in the weight's shape, but one a block along the
+            other axis.
+        bias: float64, corrected; None where the layer has none.
+        how: ``gptq`` or ``nearest``.
+    """
+
+    layer: Layer
+    integers: np.ndarray
+    scale: np.ndarray
+    bias: np.ndarray | None
+    how: str
+
+    def real(self) -> np.ndarray:
+        """The weights that the integers stand for, float32."""
+        scale = self.scale
+        if scale.ndim > 1:
+            axis = 1 - self.layer.axis
+            scale = np.repeat(scale, -(-self.integers.shape[axis] // scale.shape[axis]), axis=axis)
+            scale = np.take(scale, np.arange(self.integers.shape[axis]), axis=axis)
+        else:
+            shape = [1] * self.integers.ndim
+            shape[self.layer.axis] = -1
+            scale = scale.reshape(shape)
+        real: np.ndarray = self.integers.astype(np.float32) * scale
+        return real
+
+
+@dataclass
+class Moments:
+    """Second moments of a layer's inputs, and of its outputs with them, by group."""
+
+    xx: np.ndarray  # (groups, columns, columns)
+    yx: np.ndarray  # (groups, rows, columns)
+    x: np.ndarray  # (groups, columns)
+    y: np.ndarray  # (groups, rows)
+    count: int = 0
+
+    @classmethod
+    def zeros(cls, groups: int, rows: int, columns: int) -> Moments:
+        """Nothing seen yet."""
+        shapes = (groups, columns, columns), (groups, rows, columns), (groups, columns), (groups, rows)
+        xx, yx, x, y = (np.zeros(s) for s in shapes)
+        return cls(xx, yx, x, y)
+
+    def add(self, x: np.ndarray, y: np.ndarray) -> None:
+        """Rows of inputs (positions, groups, columns) and outputs (positions, groups, rows)."""
+        a, b = (v.astype(np.float64).transpose(1, 0, 2) for v in (x, y))
+        self.xx += a.transpose(0, 2, 1) @ a
+        self.yx += b.transpose(0, 2, 1) @ a
+        self.x += a.sum(axis=1)
+        self.y += b.sum(axis=1)
+        self.count += x.shape[0]
+
+
+def weight_of(model: ir.Model, name: str) -> np.ndarray:
+    """An initializer's array."""
+    array = const(model.graph.initializers[name])
+    return np.zeros(0) if array is None else array
+
+
+@dataclass(frozen=True)
+class Goal:
+    """How a layer is to be rounded: its integers, and elements that share a scale (0: the whole row)."""
+
+    grid: Grid
+    block: int = 0
+
+
+def round_nearest(model: ir.Model, layer: Layer, goal: Goal, method: str = "nearest") -> Rounded:
+    """Without data: to nearest, or by half-quadratic splitting (``hqq``)."""
+    weight = weight_of(model, layer.weight)
+    w = layer.matrix(weight)
+    made = [(hqq if method == "hqq" else nearest)(rows, goal.grid, goal.block) for rows in w]
+    bias = weight_of(model, layer.bias).astype(np.float64) if layer.bias else None
+    q, scale = (np.stack([m[i] for m in made]) for i in (0, 1))
+    return _rounded(layer, (q, scale), weight.shape, bias, method)
+
+
+def _rounded(
+    layer: Layer, made: tuple[np.ndarray, np.ndarray], shape: tuple[int, ...], bias: np.ndarray | None, how: str
+) -> Rounded:
+    q, scale = made
+    integers = layer.unmatrix(q, shape).astype(np.int8)
+    if scale.shape[-1] == 1:
+        return Rounded(layer, integers, layer.per_channel(scale).astype(np.float32), bias, how)
+    blocks = scale[0] if layer.axis == 0 else scale[0].T  # dense layers only: one group, two axes
+    return Rounded(layer, integers, np.ascontiguousarray(blocks).astype(np.float32), bias, how)
+
+
+def fit(
+    model: ir.Model, probe: Probe, chosen: dict[Layer, Goal], samples: Samples, seed: int = 0
+) -> dict[str, Rounded]:
+    """Round every layer; the probe is left with the rounded weights.
+
+    Args:
+        model: the original.
+        probe: an adjustable copy with the activations' roundings on.
+        chosen: the layers in the order of computing, with their goals.
+        samples: to fit to.
+        seed: of the choice of positions.
+    """
+    found = {}
+    with Graph(model) as exact, child.pool():
+        for number, (layer, goal) in enumerate(chosen.items()):
+            progress.emit("rounding", number, len(chosen))
+            weight = weight_of(model, layer.weight)
+            columns = weight.size // weight.shape[layer.axis]
+            if not layer.fits or columns > _WIDEST:
+                made = round_nearest(model, layer, goal)
+            else:
+                moments = _moments(exact, probe, layer, weight, (samples, np.random.default_rng([seed, number])))
+                made = _fitted(model, layer, goal, moments)
+            found[layer.node] = made
+            probe.set({layer.weight: made.real()})
+            if made.bias is not None:
+                probe.set({layer.bias: made.bias})
+    return found
+
+
+def _moments(
+    exact: Graph, probe: Probe, layer: Layer, weight: np.ndarray, told: tuple[Samples, np.random.Generator]
+) -> Moments:
+    samples, rng = told
+    groups, rows, columns = layer.matrix(weight).shape
+    found = Moments.zeros(groups, rows, columns)
+    source = probe.behind(layer.x)
+    batch = 16
+    wanted = max(_ROWS * batch // max(samples.count, 1), 64)
+    own = layer.x in samples.feeds and source == layer.x
+    with exact.open([layer.y], optimise=True) as right, probe.open([] if own else [source]) as runner:
+        for feeds in samples.batches(right.inputs, batch):
+            y = right.run(feeds)[layer.y]
+            x = feeds[layer.x] if own else runner.run(feeds)[source]
+            flat = layer.results(y, None)
+            pick = rng.choice(len(flat), wanted, replace=False) if len(flat) > wanted else None
+            found.add(layer.patches(x, pick), flat if pick is None else flat[pick])
+    return found
+
+
+def _fitted(model: ir.Model, layer: Layer, goal: Goal, seen: Moments) -> Rounded:
+    weight = weight_of(model, layer.weight)
+    w = layer.matrix(weight)
+    n = seen.count
+    mean_x, mean_y = seen.x / n, seen.y / n
+    made = []
+    shrinks = SHRINKS if goal.grid.high < 100 else (1.0, 0.95)
+    for group in range(len(w)):
+        h, cross = seen.xx[group] / n, seen.yx[group] / n
+        if layer.bias:
+            h = h - np.outer(mean_x[group], mean_x[group])
+            cross = cross - np.outer(mean_y[group], mean_x[group])
+        made.append(fitted(refitted(w[group], h, cross), h, goal.grid, goal.block, shrinks))
+    q, scale = (np.stack([m[i] for m in made]) for i in (0, 1))
+    bias = None
+    if layer.bias:
+        real = q * np.stack([expanded(s, q.shape[-1], goal.block) for s in scale])
+        bias = (mean_y - np.einsum("grc,gc->gr", real, mean_x)).reshape(-1)
+    return _rounded(layer, (q, scale), weight.shape, bias, "gptq")

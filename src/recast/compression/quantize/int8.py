@@ -1,0 +1,139 @@
+"""Static int8: weights, activations and biases are integers, and so is the arithmetic.
+
+Weights are symmetric per output channel, activations asymmetric per tensor, biases int32 of scale input × weight
+(LiteRT's 8-bit specification; ONNX Runtime's QLinear kernels take the same).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import numpy as np
+
+from recast.compression._method import FUSED, Needs, Plan, Skip, Statistics
+from recast.compression.edits import Edit, PackWeight, RoundValue, stored
+from recast.compression.quantize._fit import Goal, Rounded, fit, round_nearest, weight_of
+from recast.compression.quantize._layers import Layer, layers
+from recast.compression.quantize._probe import Probe, Range
+from recast.compression.quantize._ranges import candidates, decide, range_of
+from recast.compression.quantize._rounding import Grid
+from recast.compression.quantize._values import Values, choose
+from recast.errors import BadRecipe
+from recast.graph.finding import Finding
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+_BIAS_LIMIT = 2**30  # of the 32-bit sums; a bias beyond it makes its channel's scale larger
+
+
+@dataclass(frozen=True)
+class Int8:
+    """Static int8.
+
+    Attributes:
+        ranges: calibrator of the activations; ``auto`` chooses by output error.
+        rounding: ``gptq`` fits every layer to the outputs, with its bias; ``nearest`` only rounds.
+        samples: to calibrate with.
+        bits: of the weights: 8 or 4.
+        skip: names of nodes to leave in float.
+    """
+
+    passes: ClassVar[tuple[str, ...]] = FUSED
+    ranges: Literal["auto", "minmax", "99.99%", "99.9%", "mse", "entropy"] = "auto"
+    rounding: Literal["gptq", "nearest"] = "gptq"
+    samples: int = 512
+    bits: int = 8
+    skip: tuple[str, ...] = ()
+    activations: Literal["int8", "int16"] = "int8"
+
+    @property
+    def _integers(self) -> tuple[int, int]:
+        return (-128, 127) if self.activations == "int8" else (-32767, 32767)
+
+    def needs(self, model: ir.Model) -> Needs:
+        """The distribution of every value that is rounded."""
+        refuse_quantised(model)
+        return Needs(tuple(choose(model.graph, frozenset(self.skip)).names), self.samples)
+
+    def plan(self, model: ir.Model, statistics: Statistics) -> Plan:
+        """Ranges, then integers layer by layer, then the edits."""
+        values = choose(model.graph, frozenset(self.skip))
+        wanted = [layer for layer in layers(model) if self._is_integer(layer, values)]
+        samples = statistics.samples
+        if samples is None or not values.groups:
+            raise BadRecipe("nothing in this model can be computed in int8", fix="use int8-weights or float16")
+        adjustable = [n for layer in wanted for n in (layer.weight, layer.bias) if n]
+        proposals = candidates(values, dict(statistics.values), self._integers)
+        if self.ranges != "auto":
+            proposals = [{self.ranges: p.get(self.ranges, next(iter(p.values())))} for p in proposals]
+        goal = Goal(Grid.symmetric(self.bits))
+        with Probe(model, values.groups, adjustable, self._integers) as probe:
+            outputs = [v.name or "" for v in model.graph.outputs]
+            ranges = decide(probe, values, proposals, samples.take(96), outputs)
+            if self.rounding == "gptq":
+                rounded = fit(model, probe, dict.fromkeys(wanted, goal), samples, statistics.seed)
+            else:
+                rounded = {layer.node: round_nearest(model, layer, goal) for layer in wanted}
+        by_value = {n: r for group, r in zip(values.groups, ranges, strict=True) for n in group}
+        edits = _edits(model, values, by_value, list(rounded.values()), (self.activations, self.bits))
+        skips = tuple(Skip(where, why) for where, why in values.left)
+        findings = () if samples.real else (Finding("int8 ranges come from random inputs", "", "warning"),)
+        return Plan(f"int8 ({self.rounding})", tuple(edits), skips, findings, {"values": len(by_value)})
+
+    def _is_integer(self, layer: Layer, values: Values) -> bool:
+        return layer.op != "Gather" and layer.x in values.names and layer.node not in {w for w, _ in values.left}
+
+
+def refuse_quantised(model: ir.Model) -> None:
+    """Already quantised models are left alone.
+
+    Raises:
+        BadRecipe: the model holds integers with scales.
+    """
+    nodes = [n for n in model.graph if n.op_type in ("QuantizeLinear", "DequantizeLinear")]
+    if nodes:
+        raise BadRecipe(
+            f"the model is already quantised ({len(nodes)} QuantizeLinear and DequantizeLinear)",
+            nodes[0].name or "",
+            "quantise the float model it was made from",
+        )
+
+
+def _edits(
+    model: ir.Model, values: Values, ranges: dict[str, Range], rounded: list[Rounded], kinds: tuple[str, int]
+) -> list[Edit]:
+    activations, bits = kinds
+    edits: list[Edit] = [RoundValue(n, *ranges[n], dtype=activations) for n in values.names]
+    taken: set[str] = set()
+    for made in rounded:
+        layer = made.layer
+        if layer.weight in taken:
+            continue
+        taken.add(layer.weight)
+        scale = made.scale
+        if made.bias is not None:
+            scale, bias = _bias(made, ranges[layer.x][0])
+            edits.append(bias)
+        edits.append(PackWeight(layer.weight, stored(made.integers, bits), scale, axis=layer.axis))
+    for name in values.constants:
+        if name not in taken and name in model.graph.initializers:
+            taken.add(name)
+            array = weight_of(model, name)
+            scale_, zero = range_of((float(array.min()), float(array.max())), (-128, 127))
+            integers = np.clip(np.rint(array / scale_) + zero, -128, 127).astype(np.int8)
+            edits.append(PackWeight(name, integers, np.array(scale_, np.float32), np.array(zero, np.int8)))
+    return edits
+
+
+def _bias(made: Rounded, source: float) -> tuple[np.ndarray, PackWeight]:
+    """The int32 bias, and the weight's scales (larger where the bias would not fit)."""
+    bias = made.bias if made.bias is not None else np.zeros(0)
+    scale = np.maximum(made.scale, (np.abs(bias) / (_BIAS_LIMIT * source)).astype(np.float32))
+    step = np.float32(source) * scale
+    integers = np.rint(bias / step.astype(np.float64)).astype(np.int32)
+    return scale, PackWeight(made.layer.bias, integers, step, axis=0)
+
+
+METHODS = {"int8": Int8}
