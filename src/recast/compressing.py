@@ -157,7 +157,7 @@ def _data(model: ir.Model, settings: Settings) -> _Data:
         return _Data(samples, samples, (*found, Finding(text, "", "warning")))
     if settings.data is None or settings.calibration is None:
         samples = data.load(settings.data or settings.calibration or Path(), specs)
-        if samples.count >= _SPLIT:
+        if samples.count // samples.together >= _SPLIT:
             return _Data(samples.pick(slice(0, None, 2)), samples.pick(slice(1, None, 2)), found)
         text = f"only {samples.count} samples: the methods look at those that the result is compared on"
         return _Data(samples, samples, (*found, Finding(text, str(settings.data), "warning")))
@@ -177,9 +177,11 @@ def input_specs(model: ir.Model) -> tuple[TensorSpec, ...]:
 
 def _statistics(model: ir.Model, needs: Needs, samples: Samples, told: tuple[str, int]) -> Statistics:
     from recast.measure.calibrate import Graph
+    from recast.measure.data import Samples
 
     target, seed = told
-    used = samples.take(needs.samples) if needs.samples else None
+    bare = Samples(samples.feeds, samples.labels if samples.together == 1 else None, samples.real, samples.names)
+    used = bare.take(needs.samples) if needs.samples else None
     values = {}
     if needs.values and used is not None:
         with Graph(model) as graph:
@@ -254,7 +256,7 @@ class _Ending:
         progress.emit("comparing")
         old, new = both
         given = Path(self.source)
-        found = compare(self.writer, (old.files, new.files), samples.take(COMPARED))
+        found = compare((old.files, new.files), samples.take(COMPARED))
         return replace(found, source_bytes=given.stat().st_size if given.is_file() else 0)
 
     def _certificate(self, result: Compression, made: Artifact) -> Path:

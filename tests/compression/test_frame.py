@@ -56,7 +56,7 @@ def test_budget_text() -> None:
             parse_budget(bad)
 
 
-GOOD = Comparison((1000, 500), 0, (0.90, 0.89), 0.02, 0.05, (1e-3, 0.9e-3), 0.9)
+GOOD = Comparison((1000, 500), accuracy=(0.90, 0.89), disagree=0.02, error=0.05, latency_s=(1e-3, 0.9e-3), slowdown=0.9)
 
 
 @pytest.mark.parametrize(
@@ -71,6 +71,7 @@ GOOD = Comparison((1000, 500), 0, (0.90, 0.89), 0.02, 0.05, (1e-3, 0.9e-3), 0.9)
         ({"accuracy": None, "disagree": None, "error": float("nan")}, Limits(), "differ by"),
         ({"slowdown": 1.2}, Limits(), "slower"),
         ({}, Limits(latency_s=1e-4), "ms a run"),
+        ({"slowdown": 1.2}, Limits(slower=1.5), ""),
         ({}, Limits(), ""),
     ],
 )

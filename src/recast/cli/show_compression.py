@@ -8,6 +8,7 @@ from recast.cli import show
 
 if TYPE_CHECKING:
     from recast.compressing import Compression
+    from recast.compression.gate import Comparison
 
 _STYLES = {"accepted": "bold green", "refused": "bold red"}
 
@@ -39,7 +40,9 @@ def _compared(result: Compression) -> list[str]:
     old, new = found.size_bytes
     lines = [f"size      {old:,} → {new:,} bytes ({new / old:.1%} of the original in this format)"]
     if found.accuracy is not None:
-        lines.append(f"accuracy  {found.accuracy[0]:.2%} → {found.accuracy[1]:.2%}")
+        lines.append(
+            f"{found.metric or 'accuracy':8}  {found.accuracy[0]:.2%} → {found.accuracy[1]:.2%}{_between(found)}"
+        )
     if found.disagree is not None:
         lines.append(f"answers   {1 - found.disagree:.2%} as the original's")
     if found.error is not None:
@@ -59,3 +62,10 @@ def _plain(result: Compression) -> dict[str, Any]:
         "comparison": result.comparison.as_dict() if result.comparison else None,
         "findings": [vars(f) for f in result.findings],
     }
+
+
+def _between(found: Comparison) -> str:
+    if found.interval is None:
+        return ""
+    low, high = (100 * f for f in found.interval)
+    return f" (difference {low:+.2f} to {high:+.2f} points, 95 %)"

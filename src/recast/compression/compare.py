@@ -3,74 +3,79 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from recast._util.child import RemoteRunner
 from recast.compression.gate import SLOWER, Comparison
-from recast.formats._format import Format, Runner
+from recast.errors import RecastError
+from recast.formats._format import Runner
+from recast.measure import accuracy, latency
+from recast.measure.accuracy import Answers
 from recast.measure.data import Samples
+from recast.measure.subject import Subject
 
-_ROUNDS = 7
-_REPEATS = 20
+_ROUNDS = 6
 
 
-def compare(format_: Format, files: tuple[Sequence[Path], Sequence[Path]], samples: Samples) -> Comparison:
+def compare(files: tuple[Sequence[Path], Sequence[Path]], samples: Samples) -> Comparison:
     """Size, agreement, accuracy and speed of two artifacts (each: main file first, then companions).
 
     Raises:
         MissingDependency: the runtime is not installed.
         RecastError: a runtime refuses or dies.
     """
-    first, second = files
-    found = Comparison((_size(first), _size(second)))
-    old = format_.open_deployed(first[0])
-    try:
-        new = format_.open_deployed(second[0])
-        try:
-            found = _agreement(found, (outputs(old, samples), outputs(new, samples)), samples)
-            if isinstance(old, RemoteRunner) and isinstance(new, RemoteRunner):
-                found = _speed(found, (old, new), samples)
-        finally:
-            new.close()
-    finally:
-        old.close()
-    return found
+    old, new = (Subject(name, paths[0], True) for name, paths in zip(("original", "result"), files, strict=True))
+    found = Comparison((_size(files[0]), _size(files[1])))
+    with ExitStack() as ends:
+        runners = ends.enter_context(old.running()), ends.enter_context(new.running())
+        outputs = old.predict(runners[0], samples.feeds), new.predict(runners[1], samples.feeds)
+        found = _agreement(found, outputs, samples)
+        rows = slice(0, next((int(s.shape[0]) for s in runners[0].inputs if _fixed(s.shape)), 1))
+        feeds = {
+            s.name: dict(s.feeds(r, _tiled(samples, rows), rows)) for s, r in zip((old, new), runners, strict=True)
+        }
+        return _speed(found, dict(zip(feeds, runners, strict=True)), feeds)
+
+
+def _fixed(shape: tuple[int | str, ...]) -> bool:
+    return bool(shape) and isinstance(shape[0], int)
+
+
+def _tiled(samples: Samples, rows: slice) -> Mapping[str, np.ndarray]:
+    """Enough samples to fill one run."""
+    return {n: np.resize(a, (rows.stop, *a.shape[1:])) if len(a) < rows.stop else a for n, a in samples.feeds.items()}
 
 
 def _size(files: Sequence[Path]) -> int:
     return sum(f.stat().st_size for p in files for f in ([p] if p.is_file() else p.rglob("*")) if f.is_file())
 
 
-def outputs(runner: Runner, samples: Samples) -> list[np.ndarray]:
-    """The outputs for all samples, float64, each of shape (count, elements)."""
-    parts: list[list[np.ndarray]] = [[] for _ in runner.outputs]
-    for feeds in samples.batches(runner.inputs):
-        given = runner.run(feeds)
-        rows = len(next(iter(feeds.values())))
-        for part, spec in zip(parts, runner.outputs, strict=True):
-            value = given[spec.name]
-            part.append(value.reshape(rows, -1) if value.ndim and len(value) == rows else value.reshape(1, -1))
-    return [np.concatenate(p)[: samples.count].astype(np.float64) for p in parts]
-
-
 def _agreement(found: Comparison, both: tuple[list[np.ndarray], list[np.ndarray]], samples: Samples) -> Comparison:
-    old, new = both
-    if any(a.shape != b.shape for a, b in zip(old, new, strict=True)):
+    """Error over all outputs; scores and answers of the first output, where it has a meaning."""
+    if any(a.shape != b.shape for a, b in zip(*both, strict=True)):
         return replace(found, error=float("inf"))
-    errors = [relative_error(a, b) for a, b in zip(old, new, strict=True)]
-    found = replace(found, error=max(errors, default=0.0))
-    if len(old) == 1 and old[0].shape[1] >= 2 and len(old[0]) == samples.count and samples.labels is not None:
-        answers = old[0].argmax(axis=1), new[0].argmax(axis=1)
-        labels = np.asarray(samples.labels)
-        found = replace(found, disagree=float(np.mean(answers[0] != answers[1])))
-        if labels.shape == answers[0].shape and labels.dtype.kind in "iu":
-            found = replace(
-                found, accuracy=(float(np.mean(answers[0] == labels)), float(np.mean(answers[1] == labels)))
-            )
+    found = replace(found, error=max((relative_error(a, b) for a, b in zip(*both, strict=True)), default=0.0))
+    if not both[0] or not np.isfinite(both[1][0]).all() or not np.isfinite(both[0][0]).all():
+        return found
+    inputs = next(iter(samples.feeds.values()))
+    try:
+        task = accuracy.task_of(both[0][0], inputs, samples.labels)
+    except RecastError:  # labels of another kind of task
+        task = accuracy.task_of(both[0][0], inputs, None)
+    old, new = (Answers(task, o[0], inputs) for o in both)
+    rng = np.random.default_rng(0)
+    told = accuracy.compare(old, new, rng)
+    scores = old.score(rng), new.score(rng)
+    if told.agreement is not None and (samples.labels is not None or task.kind == "classes"):
+        found = replace(found, disagree=1 - told.agreement.value)
+    if scores[0] is not None and scores[1] is not None:
+        figures = scores[0].figure.value, scores[1].figure.value
+        interval = None if told.difference is None else (told.difference.low, told.difference.high)
+        found = replace(found, accuracy=figures, metric=task.metric, interval=interval)
     return found
 
 
@@ -78,23 +83,20 @@ def relative_error(old: np.ndarray, new: np.ndarray) -> float:
     """Root mean square difference over the standard deviation of the old values; infinite for NaN."""
     if not np.isfinite(new).all():
         return 0.0 if np.array_equal(old, new, equal_nan=True) else float("inf")
-    spread = float(old.std()) or float(np.abs(old).max(initial=0.0)) or 1.0
-    return float(np.sqrt(np.mean(np.square(new - old))) / spread)
+    a, b = old.astype(np.float64), new.astype(np.float64)
+    spread = float(a.std()) or float(np.abs(a).max(initial=0.0)) or 1.0
+    return float(np.sqrt(np.mean(np.square(b - a))) / spread) if a.size else 0.0
 
 
-def _speed(found: Comparison, runners: tuple[RemoteRunner, RemoteRunner], samples: Samples) -> Comparison:
-    """Medians of interleaved rounds of single samples; a result that looks slower is measured a second time."""
-    feeds = [next(iter(samples.take(1).batches(r.inputs, 1))) for r in runners]
+def _speed(found: Comparison, runners: dict[str, Runner], feeds: dict[str, dict[str, np.ndarray]]) -> Comparison:
+    """Interleaved timing; a result that looks slower is timed a second time, and the better time counts."""
     best: tuple[float, tuple[float, float]] | None = None
     for _ in range(2):
-        times: tuple[list[float], list[float]] = ([], [])
-        for _ in range(_ROUNDS):
-            for side in (0, 1):
-                taken, _ = runners[side].call("latency", feeds[side], repeats=_REPEATS)
-                times[side].append(statistics.median(taken))
-        ratio = statistics.median(b / a for a, b in zip(*times, strict=True))
+        times = latency.interleaved(runners, feeds, _ROUNDS)
+        old, new = times["original"], times["result"]
+        ratio = statistics.median((new.median_s / old.median_s, new.fast_s / old.fast_s))
         if best is None or ratio < best[0]:
-            best = (ratio, (statistics.median(times[0]), statistics.median(times[1])))
+            best = (ratio, (old.median_s, new.median_s))
         if ratio <= SLOWER:
             break
     return found if best is None else replace(found, slowdown=best[0], latency_s=best[1])

@@ -26,6 +26,7 @@ class Limits:
         disagree: share of samples whose answer changes.
         error: relative root mean square difference of the outputs.
         latency_s: median of one run.
+        slower: how many times as long as the original's a run may take.
         allow_worse: deliver whatever came out.
     """
 
@@ -34,6 +35,7 @@ class Limits:
     disagree: float | None = None
     error: float | None = None
     latency_s: float | None = None
+    slower: float | None = None
     allow_worse: bool = False
 
 
@@ -44,7 +46,8 @@ class Comparison:
     Attributes:
         size_bytes: (original, result): all files.
         source_bytes: the source file as it was given; 0 where it is no file.
-        accuracy: (original, result), or None without labels.
+        accuracy: (original, result) by ``metric`` (accuracy or AUC), or None without labels.
+        interval: 95 % of the difference of both, paired.
         disagree: share of samples whose largest output is another one, or None where outputs are no classes.
         error: root mean square difference of the outputs over the original's standard deviation.
         latency_s: (original, result) medians of interleaved runs, or None where not measured.
@@ -54,6 +57,8 @@ class Comparison:
     size_bytes: tuple[int, int]
     source_bytes: int = 0
     accuracy: tuple[float, float] | None = None
+    metric: str = ""
+    interval: tuple[float, float] | None = None
     disagree: float | None = None
     error: float | None = None
     latency_s: tuple[float, float] | None = None
@@ -81,11 +86,11 @@ def reasons(found: Comparison, limits: Limits, real: bool) -> list[str]:
     drop = limits.drop if limits.drop is not None else DROP
     if found.accuracy is not None and found.accuracy[0] - found.accuracy[1] > drop + 1e-9:
         before, after = found.accuracy
-        told.append(f"accuracy {after:.2%}, was {before:.2%}: more than {drop:.2%} lost")
+        told.append(f"{found.metric or 'accuracy'} {after:.2%}, was {before:.2%}: more than {drop:.2%} lost")
     told += _unlike(found, limits, real)
     if limits.latency_s is not None and found.latency_s is not None and found.latency_s[1] > limits.latency_s:
         told.append(f"{found.latency_s[1] * 1e3:.3g} ms a run, asked for at most {limits.latency_s * 1e3:.3g}")
-    if found.slowdown is not None and found.slowdown > SLOWER:
+    if found.slowdown is not None and found.slowdown > (limits.slower or SLOWER):
         told.append(f"slower: a run takes {found.slowdown:.2f} times as long as the original's")
     return told
 
@@ -105,14 +110,14 @@ def _unlike(found: Comparison, limits: Limits, real: bool) -> list[str]:
 
 
 def parse_budget(text: str, allow_worse: bool = False) -> Limits:
-    """``size<100KB, drop<0.5%, latency<2ms`` (also ``disagree<3%``, ``error<0.1``).
+    """``size<100KB, drop<0.5%, latency<2ms`` (also ``disagree<3%``, ``error<0.1``, ``slower<1.5x``).
 
     Raises:
         BadRecipe: something else is written there.
     """
     found: dict[str, Any] = {"allow_worse": allow_worse}
     for part in filter(None, (p.strip() for p in text.split(","))):
-        match = re.fullmatch(r"(size|drop|disagree|error|latency)\s*<=?\s*([0-9.]+)\s*([A-Za-z%]*)", part)
+        match = re.fullmatch(r"(size|drop|disagree|error|latency|slower)\s*<=?\s*([0-9.]+)\s*([A-Za-z%]*)", part)
         unit = match.group(3).upper() if match else ""
         if match is None or match.group(2).count(".") > 1:
             raise BadRecipe(f"--budget '{part}'", fix="write for example: size<100KB, drop<0.5%, latency<2ms")
@@ -121,6 +126,8 @@ def parse_budget(text: str, allow_worse: bool = False) -> Limits:
             found["size_bytes"] = int(number * _UNITS[unit])
         elif name == "latency" and unit in _TIMES:
             found["latency_s"] = number * _TIMES[unit]
+        elif name == "slower" and unit in ("", "X"):
+            found[name] = number
         elif name in ("drop", "disagree", "error") and unit in ("", "%"):
             found[name] = number / 100 if unit else number
         else:

@@ -32,7 +32,8 @@ class Samples:
 
     Attributes:
         feeds: arrays of shape (count, …) by the model's input names.
-        labels: integers of shape (count,), or whatever the file holds; None without labels.
+        labels: integers of shape (count,), or whatever the file holds; None without labels. Of shape (m,) with count a
+            multiple of m: consecutive samples belong to one label.
         real: False for generated inputs.
     """
 
@@ -47,15 +48,24 @@ class Samples:
         return min((len(a) for a in self.feeds.values()), default=0)
 
     def take(self, count: int) -> Samples:
-        """At most ``count`` samples, evenly spaced (files are often sorted by class)."""
+        """At most ``count`` samples, evenly spaced (files are often sorted by class); all samples of a label."""
         if count >= self.count:
             return self
-        return self.pick(np.linspace(0, self.count - 1, count).round().astype(np.int64))
+        wanted = max(count // self.together, 1)
+        return self.pick(np.linspace(0, self.count // self.together - 1, wanted).round().astype(np.int64))
+
+    @property
+    def together(self) -> int:
+        """Samples of one label."""
+        return 1 if self.labels is None else self.count // max(len(self.labels), 1)
 
     def pick(self, index: np.ndarray | slice) -> Samples:
-        """The samples at these positions."""
-        feeds = {n: a[index] for n, a in self.feeds.items()}
-        return Samples(feeds, None if self.labels is None else self.labels[index], self.real, self.names)
+        """The labels at these positions, with their samples."""
+        size = self.together
+        places = np.arange(self.count // size)[index]
+        rows = (places[:, None] * size + np.arange(size)).reshape(-1)
+        feeds = {n: a[rows] for n, a in self.feeds.items()}
+        return Samples(feeds, None if self.labels is None else self.labels[places], self.real, self.names)
 
     def batches(self, inputs: Sequence[TensorSpec], size: int = 32) -> Iterator[dict[str, np.ndarray]]:
         """The samples as feeds of at most ``size`` each, cast to the inputs' types.
@@ -107,9 +117,11 @@ def load(path: Path, inputs: Sequence[TensorSpec]) -> Samples:
     if missing:
         raise BadModel(f"no samples for {', '.join(missing)}", f"{path} holds {', '.join(arrays)}", "rename the arrays")
     feeds = {s.name: _fitted(arrays[s.name], s, str(path)) for s in inputs}
-    counts = {n: len(a) for n, a in feeds.items()} | ({} if labels is None else {"labels": len(labels)})
-    if len(set(counts.values())) > 1 or 0 in counts.values():
-        raise BadModel(f"different numbers of samples: {counts}", str(path), "give every array the same first axis")
+    counts = {n: len(a) for n, a in feeds.items()}
+    several = labels is not None and (not len(labels) or next(iter(counts.values())) % len(labels) != 0)
+    if len(set(counts.values())) > 1 or 0 in counts.values() or several:
+        told = counts | ({} if labels is None else {"labels": len(labels)})
+        raise BadModel(f"different numbers of samples: {told}", str(path), "give every array the same first axis")
     return Samples(feeds, labels)
 
 
