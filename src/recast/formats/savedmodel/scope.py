@@ -45,7 +45,7 @@ class TensorList:
 
     value: ir.Value | None
     count: Thing
-    element: tuple[int | None, ...] | None
+    element: tuple[int | str | None, ...] | None
     dtype: ir.DataType
 
 
@@ -94,12 +94,27 @@ class Reading:
     def __post_init__(self) -> None:
         self.variables = Variables(self.source)
         self.held: dict[str, Held] = {}
+        self.builders: list[Builder] = []
         self.nodes_left += len(self.program.main.nodes) + 2 * self.program.functions.size_bytes // _NODE_BYTES
 
     @property
     def program(self) -> Program:
         """The graph and its functions."""
         return self.source.program
+
+    def builder(self, name: str) -> Builder:
+        """A builder of a sub-graph; it is kept, as constants are remembered by builder."""
+        made = Builder(name, self.names)
+        self.builders.append(made)
+        return made
+
+    def discard(self, builder: Builder) -> None:
+        """Let the nodes of a sub-graph that is read again let go of what they use."""
+        for outer in builder.nodes:
+            graphs = [a.as_graph() for a in outer.attributes.values() if a.type == ir.AttributeType.GRAPH]
+            for node in [outer, *(n for g in graphs for n in g.all_nodes())]:
+                for position in range(len(node.inputs)):
+                    node.replace_input_with(position, None)
 
     def refuse(self, operator: str, reason: str, node: str) -> None:
         """Note an operator that cannot be read; all are told together."""
@@ -169,7 +184,7 @@ class Scope:
             node = self.body.nodes.get(name)
             if node is None:
                 raise BadModel(f"nothing computes '{name[:200]}'", self.body.where, DAMAGED)
-            inputs = [t.split(":", 1)[0] for t in node.data]
+            inputs = [t.split(":", 1)[0] for t in node.data] + self._gates(node)
             missing = [i for i in inputs if i not in self.results]
             if missing:
                 if name in begun or any(m in begun for m in missing):
@@ -180,6 +195,16 @@ class Scope:
                 continue
             stack.pop()
             self._read(node)
+
+    def _gates(self, node: Node) -> list[str]:
+        """What lets a node run only in one branch of a TensorFlow 1 condition: sides of a Switch it waits for."""
+        found = []
+        for name in node.control:
+            gate = self.body.nodes.get(name)
+            before = self.body.nodes.get(gate.data[0].split(":", 1)[0]) if gate is not None and gate.data else None
+            if gate is not None and before is not None and gate.op == "Identity" and before.op == "Switch":
+                found.append(name)
+        return found
 
     def _circle(self, node: Node) -> None:
         """Loops of TensorFlow 1 (Enter, NextIteration …) run in circles; anything else is damaged."""
@@ -203,13 +228,16 @@ class Scope:
         function = node.op in shared.program.functions
         handler = reading.handlers().get("PartitionedCall" if function else node.op)
         given = self.things(node.data)
+        gated = any(self.results.get(g) is DEAD or self.results.get(g) == {0: DEAD} for g in self._gates(node))
+        if gated or (DEAD in given and node.op not in ("Merge", "RefMerge")):
+            self.results[node.name] = DEAD
+            return
         if handler is None:
             shared.refuse(node.op, "", self.place(node))
             self.results[node.name] = UNREAD
             return
-        absent = [g for g in given if isinstance(g, Absent)]
-        if absent and node.op not in ("Merge", "RefMerge"):
-            self.results[node.name] = UNREAD if UNREAD in absent else DEAD
+        if UNREAD in given:
+            self.results[node.name] = UNREAD
             return
         path = shared.titles.layer(self.prefix, node)
         with self.b.layer(path, node.op):

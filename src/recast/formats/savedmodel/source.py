@@ -127,7 +127,12 @@ def _frozen(path: Path) -> Source:
         raise BadModel("the graph has no nodes", where, DAMAGED)
     source = Source(where, made, [], [])
     main = made.main
-    sinks = [n for n in main.nodes.values() if n.name not in main.users and n.op not in _NO_OUTPUT]
+    waited_for = {c for n in main.nodes.values() for c in n.control}
+    sinks = [
+        n
+        for n in main.nodes.values()
+        if n.name not in main.users and n.name not in waited_for and n.op not in _NO_OUTPUT and not _side(n, main)
+    ]
     if not sinks:
         raise BadModel("the graph computes nothing", where, "give the frozen graph, not a training graph")
     source.outputs = [End(n.name, f"{n.name}:0", 0, None) for n in sinks]
@@ -136,6 +141,12 @@ def _frozen(path: Path) -> Source:
         if node.op in ("Placeholder", "PlaceholderV2") and node.name in needed:
             source.inputs.append(_placeholder(node, main))
     return source
+
+
+def _side(node: Node, body: Body) -> bool:
+    """Whether a node only marks one side of a TensorFlow 1 condition."""
+    before = body.nodes.get(node.data[0].split(":", 1)[0]) if node.data else None
+    return node.op == "Identity" and before is not None and before.op in ("Switch", "RefSwitch")
 
 
 def _placeholder(node: Node, body: Body) -> End:

@@ -262,7 +262,11 @@ def fill(c: Call) -> None:
         if 0 <= count * value.itemsize <= SMALL * 8 and value.size == 1:
             c.out(Held(np.full(shape_.reshape(-1).tolist(), value.reshape(-1)[0]), c.scope.place(c.node)))
             return
-    c.out(c.op("Expand", [c.x(1), c.int64(0)]))
+    made = c.op("Expand", [c.x(1), c.int64(0)])
+    part = None if shape_ is not None else constants.partial(c.scope.reading, c.x(0))
+    if part is not None and not part.scalar:
+        made.shape = ir.Shape(part.entries)
+    c.out(made)
 
 
 @reads("Range")
