@@ -12,7 +12,7 @@ _LONGEST = 200
 _MOST = 20_000
 # scopes that say how a layer computes, not which layer it is
 _INNER = re.compile(r"^(batchnorm|Tensordot|read|ReadVariableOp|Cast|Initializer)(_\d+)?$")
-_NUMBER = re.compile(r"(_1)?$")
+_AGAIN = "_1"
 _QUIET = frozenset(
     {
         "Const",
@@ -33,20 +33,38 @@ _CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 
 @dataclass
 class Names:
-    """The scopes that all layers share (the model's name) and the number that all end with, which are left out."""
+    """How layers are called.
+
+    Attributes:
+        common: the scopes that all layers share (the model's name), which are left out.
+        scopes: all scopes, if Keras traced the model a second time: then its layers are called ``..._1``, which is
+            left out as well; empty otherwise.
+    """
 
     common: tuple[str, ...] = ()
-    ending: str = ""
+    scopes: frozenset[tuple[str, ...]] = frozenset()
 
     def layer(self, prefix: str, node: Node) -> str:
         """The layer that a node belongs to."""
-        steps = scope_of(prefix, node)
+        steps = _outer(scope_of(prefix, node))
+        start = 0
         if tuple(steps[: len(self.common)]) == self.common and len(steps) > len(self.common):
-            steps = steps[len(self.common) :]
-        while len(steps) > 1 and _INNER.match(steps[-1]):
-            steps.pop()
-        path = "/".join(steps[:-1] + [steps[-1].removesuffix(self.ending)]) if steps else node.name
-        return _UNSAFE.sub("_", path)[:_LONGEST]
+            start = len(self.common)
+        path = "/".join(self._plain(steps, i) for i in range(start, len(steps)))
+        return _UNSAFE.sub("_", path or node.name)[:_LONGEST]
+
+    def _plain(self, steps: list[str], place: int) -> str:
+        """A scope without the number of the second tracing, unless that is the name of another scope."""
+        name = steps[place].removesuffix(_AGAIN)
+        taken = (*steps[:place], name) in self.scopes
+        return steps[place] if taken or not self.scopes else name
+
+
+def _outer(steps: list[str]) -> list[str]:
+    """Without the inner scopes of a layer."""
+    while len(steps) > 1 and _INNER.match(steps[-1]):
+        steps = steps[:-1]
+    return steps
 
 
 def scope_of(prefix: str, node: Node) -> list[str]:
@@ -61,8 +79,7 @@ def below(prefix: str, node: Node) -> str:
 
 def names_of(program: Program, needed: set[str]) -> Names:
     """Look through all bodies for the scopes that everything lies in."""
-    shared: list[str] | None = None
-    endings, lasts = set[str](), set[str]()
+    found: set[tuple[str, ...]] = set()
     left = _MOST
     waiting: list[tuple[Body, str, int]] = [(program.main, "", 0)]
     while waiting and left > 0:
@@ -75,22 +92,21 @@ def names_of(program: Program, needed: set[str]) -> Names:
             if called is not None:
                 if depth < 8 and left > 0:
                     waiting.append((called, below(prefix, node), depth + 1))
-                continue
-            steps = scope_of(prefix, node)
-            if node.op in _QUIET or not steps:
-                continue
-            while len(steps) > 1 and _INNER.match(steps[-1]):
-                steps.pop()
-            lasts.add(steps[-1])
-            endings.add(_NUMBER.search(steps[-1]).group())  # type: ignore[union-attr]
-            shared = steps[:-1] if shared is None else _start(shared, steps[:-1])
-    # Keras traces a model twice when it exports it: the second time all its layers are called ..._1
-    ending = endings.pop() if len(endings) == 1 and len(lasts) > 2 else ""
-    return Names(tuple(shared or ()), ending)
+            elif node.op not in _QUIET:
+                found.add(tuple(_outer(scope_of(prefix, node))))
+    found.discard(())
+    common = _shared(sorted(found))
+    again = bool(found) and all(s[len(common)].endswith(_AGAIN) for s in found)
+    scopes = {s[:i] for s in found for i in range(1, len(s) + 1)} if again else set()
+    return Names(common, frozenset(scopes))
 
 
-def _start(first: list[str], second: list[str]) -> list[str]:
+def _shared(paths: list[tuple[str, ...]]) -> tuple[str, ...]:
+    """The start that all paths have in common, so that something is left of each."""
+    if not paths:
+        return ()
+    first, last = paths[0], paths[-1]  # sorted: what these two share all share
     count = 0
-    while count < min(len(first), len(second)) and first[count] == second[count]:
+    while count < min(min(map(len, paths)) - 1, len(last)) and first[count] == last[count]:
         count += 1
     return first[:count]

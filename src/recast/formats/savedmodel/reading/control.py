@@ -131,7 +131,7 @@ def _settle(c: Call, changing: list[int]) -> tuple[list[ir.Value], _Turn]:
     for _ in range(4):
         begin = [None if isinstance(t, TensorList) and t.value is None else as_tensor(c, t, c.b) for t in things]
         turn = _turn(c, changing, (things, begin), loose)
-        again = False
+        inside, again = iter(turn.values), False
         for number, (outer, result) in enumerate(zip(begin, turn.results, strict=True)):
             if isinstance(result, Absent):
                 raise UnsupportedOp("something inside cannot be read")
@@ -141,7 +141,7 @@ def _settle(c: Call, changing: list[int]) -> tuple[list[ir.Value], _Turn]:
                 things[number] = start(c, result)
                 again = True
                 continue
-            moved = _moved(turn.values[number], as_tensor(c, result, turn.builder)) - loose[number]
+            moved = _moved(next(inside), as_tensor(c, result, turn.builder)) - loose[number]
             loose[number] |= moved
             again = again or bool(moved)
         if not again:
