@@ -133,3 +133,35 @@ def test_known_scores(folder: str, files: list[str], scores: list[float], shared
     report = recast.evaluate([home / f for f in files], Samples({"x": x}, y), Measuring(threads=()))
     found = [m["score"]["figure"]["value"] for m in report.as_dict()["models"]]
     assert found == pytest.approx(scores, abs=0.0051)
+
+
+def test_robustness_and_attribution_are_in_the_report(pair: tuple[Path, Path, Path]) -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("captum")
+    also = frozenset({"robustness", "interpret"})
+    report = recast.evaluate(pair[:2], pair[2], Measuring(threads=(), also=also))
+    data, text = report.as_dict(), report.text()
+    assert not data["findings"]
+    assert [m["fidelity"] for m in data["robustness"]["models"]] == [1, 1]
+    assert data["robustness"]["models"][1]["clean"]["score"] == data["models"][1]["score"]["figure"]["value"]
+    assert data["attribution"]["models"][1]["methods"]["saliency"]["spearman"]["value"] == pytest.approx(1)
+    assert "ε 8/255" in text
+    assert "integrated gradients" in text
+    page = report.html()
+    assert "accuracy under PGD" in page
+    with pytest.raises(BadRecipe, match="cannot measure"):
+        Measuring(also=frozenset({"beauty"}))
+
+
+def test_what_cannot_be_measured_is_told(tmp_path: Path, rng: np.random.Generator) -> None:
+    """Outputs that are no classes: the rest of the report stands, and a finding says what is missing."""
+    from recast.graph.build import Builder
+    from tests.measure.nets import FLOAT
+
+    b = Builder("net")
+    b.output(b.op("Relu", [b.input("x", FLOAT, ("batch", 3, 5))]), "y")
+    path = written(b.model(), tmp_path / "net.onnx")
+    samples = Samples({"x": rng.standard_normal((4, 3, 5)).astype(np.float32)})
+    report = recast.evaluate([path], samples, Measuring(threads=(), also=frozenset({"robustness"})))
+    assert "robustness was not measured" in report.text()
+    assert report.as_dict()["models"][0]["size"]["file_bytes"] == path.stat().st_size

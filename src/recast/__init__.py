@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from recast.formats.torch.read import from_torch
     from recast.pipeline import Conversion, convert, inspect, load, save, verify
     from recast.recipe import Checking, Reading, Recipe, Writing
+    from recast.report.document import Report
 
 _HOMES = {
     "compressing": ("Compression", "Settings", "compress"),
@@ -29,6 +30,7 @@ _HOMES = {
     "pipeline": ("Conversion", "convert", "inspect", "load", "save", "verify"),
     "recipe": ("Checking", "Reading", "Recipe", "Writing"),
     "evaluating": ("Measuring", "evaluate"),
+    "report.document": ("Report",),
     "errors": ("RecastError",),
     "formats.torch.read": ("from_torch",),
 }
@@ -46,6 +48,7 @@ __all__ = [
     "Reading",
     "RecastError",
     "Recipe",
+    "Report",
     "Settings",
     "Writing",
     "compress",

@@ -6,6 +6,7 @@ measure.size, cost   what can be read off the file
 Subject.predict      outputs of all samples, each in its own runtime
 measure.accuracy     scores, agreement and error with paired intervals
 measure.latency      timed in turns, all models open at once
+robustness, attribution   on request
 report.Report        one object: text, JSON, HTML
 """
 
@@ -23,7 +24,7 @@ import numpy as np
 
 from recast import prove
 from recast._util import progress
-from recast.errors import BadRecipe
+from recast.errors import BadRecipe, MissingDependency, RecastError
 from recast.formats._format import Runner
 from recast.measure import accuracy, coding, cost, data, latency, size
 from recast.measure.accuracy import Answers, Task
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from recast.measure.data import Samples
 
 GENERATED = 64  # inputs where there are no data
+ALSO = ("robustness", "interpret")
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class Measuring:
         samples: at most so many, evenly spaced.
         threads: latency is measured with each of these numbers of threads; 0: all of the machine; () : not at all.
         rounds: turns of each model in a timing.
+        also: ``robustness`` (attacks and corruptions), ``interpret`` (attribution maps).
         seed: of resamples, attacks and generated inputs.
         trust: allow formats whose own libraries run code from the file.
     """
@@ -52,10 +55,13 @@ class Measuring:
     samples: int = 2000
     threads: tuple[int, ...] = (1, 0)
     rounds: int = 20
+    also: frozenset[str] = frozenset()
     seed: int = 0
     trust: bool = False
 
     def __post_init__(self) -> None:
+        if unknown := self.also - set(ALSO):
+            raise BadRecipe(f"cannot measure {', '.join(sorted(unknown))}", fix=f"one of: {', '.join(ALSO)}")
         if self.samples < 1 or self.rounds < 1 or any(t < 0 for t in self.threads):
             raise BadRecipe("samples and rounds are at least 1, threads at least 0 (all)")
 
@@ -114,7 +120,28 @@ def evaluate(
         _find(
             report, "no data were given: generated inputs say how far outputs agree, not how good a model is", "--data"
         )
+    _also(report, sides, measuring)
     return Report(plain(report))
+
+
+def _also(report: dict[str, Any], sides: Sides, measuring: Measuring) -> None:
+    """What was asked for besides; what cannot be done here is told, the rest of the report stands."""
+    for name in ALSO:
+        if name not in measuring.also:
+            continue
+        try:
+            if name == "robustness":
+                from recast.measure import robustness
+
+                report[name] = robustness.of(sides.subjects, sides.real, sides.answers, measuring.seed)
+            else:
+                from recast.measure import attribution
+
+                report["attribution"] = attribution.of(sides.subjects, sides.real, sides.answers, measuring.seed)
+        except MissingDependency:
+            raise
+        except RecastError as error:
+            _find(report, f"{name} was not measured: {error.what}", error.where)
 
 
 def _find(report: dict[str, Any], what: str, where: str) -> None:

@@ -1,4 +1,4 @@
-"""Measure models side by side (size, speed, accuracy); the first is the original."""
+"""Measure models side by side (size, speed, accuracy, robustness, attribution); the first is the original."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ def configure(parser: ArgumentParser) -> None:
     add("--samples", metavar="N", type=int, default=2000, help="Use at most N samples (default 2000).")
     add("--threads", metavar="N,all", default="1,all", help="Numbers of threads to time with (default 1,all; none).")
     add("--rounds", metavar="N", type=int, default=20, help="Turns of each model in a timing (default 20).")
+    add("--robustness", action="store_true", help="Accuracy under attacks (needs PyTorch) and corruptions.")
+    add("--interpret", action="store_true", help="Compare attribution maps (needs PyTorch and Captum).")
     add("--html", metavar="R.html", type=Path, help="Write a page with pictures.")
     add("--force", action="store_true", help="Replace an existing page.")
     add("--seed", metavar="N", type=int, default=0, help="Of resamples and attacks (default 0).")
@@ -43,7 +45,10 @@ def run(given: Namespace) -> bool:
     from recast import evaluating
     from recast.cli import show, show_report
 
-    measuring = evaluating.Measuring(given.samples, threads_of(given.threads), given.rounds, given.seed, given.trust)
+    also = frozenset(n for n in evaluating.ALSO if getattr(given, n))
+    measuring = evaluating.Measuring(
+        given.samples, threads_of(given.threads), given.rounds, also, given.seed, given.trust
+    )
     show_report.check_free(given.html, given.force)
     with show.progress(given.json):
         report = evaluating.evaluate(given.models, given.data, measuring)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from recast.report.charts import svg
 
-_CELL, _GAP, _HEAD = 92, 8, 34
+_CELL, _GAP, _HEAD = 128, 10, 34
 # anchors of a perceptually even dark-to-light scale (viridis)
 _SHADES = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37))
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from recast.report.charts import svg
 
 _WIDTH, _HEIGHT = 520, 340
+_HALO = "paint-order:stroke;stroke:var(--card,#fff);stroke-width:4px"  # keeps names readable over lines
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 20, 34, 56
 
 
@@ -72,7 +73,9 @@ def _name(point: Point, at: float, up: float, paint: str, taken: list[tuple[floa
             best, least = (dx, dy), cost
     taken.append((at + best[0], up + best[1] - 10, width, 13))
     place, anchor = (at + 13, "start") if best[0] > 0 else (at - 13, "end")
-    return svg.label(place, up + best[1], shown, font_size=11, fill=paint, font_weight="600", text_anchor=anchor)
+    return svg.label(
+        place, up + best[1], shown, font_size=11, fill=paint, font_weight="600", text_anchor=anchor, style=_HALO
+    )
 
 
 def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> float:
