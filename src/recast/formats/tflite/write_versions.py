@@ -59,6 +59,7 @@ TYPES: dict[str, str] = {
     "LOGICAL_NOT": _BOOL,
     "BITWISE_XOR": "INT8:1 UINT8:1 INT16:1 UINT16:1 INT32:1 UINT32:1",
     "RIGHT_SHIFT": "INT8:1 UINT8:1 INT16:1 UINT16:1 INT32:1 UINT32:1",
+    "BITCAST": _ANY,
     "ATAN2": _FLOAT,
     "ABS": "FLOAT32:1 INT8:2 INT16:3 INT32:5",
     "NEG": "FLOAT32:1 INT32:1 INT64:1",
@@ -140,7 +141,14 @@ TYPES: dict[str, str] = {
     "REVERSE_SEQUENCE": "FLOAT32:1 INT32:1 INT64:1 UINT8:1 INT16:1",
 }
 
-DECIDES: dict[str, int] = {"SPLIT": 1, "TRANSPOSE_CONV": 2, "SELECT": 1, "SELECT_V2": 1, "CONV_3D_TRANSPOSE": 2}
+DECIDES: dict[str, int] = {
+    "SPLIT": 1,
+    "SCATTER_ND": 1,
+    "TRANSPOSE_CONV": 2,
+    "SELECT": 1,
+    "SELECT_V2": 1,
+    "CONV_3D_TRANSPOSE": 2,
+}
 
 _RANKS: dict[str, int] = {
     "TRANSPOSE": 6,
@@ -195,6 +203,13 @@ _SMALL = ("INT8", "UINT8", "INT16", "UINT16")
 @cache
 def _versions(builtin: str) -> dict[str, int]:
     return {t: int(v) for t, _, v in (item.partition(":") for item in TYPES[builtin].split())}
+
+
+def takes(builtin: str, type_name: str, scaled: bool = False) -> bool:
+    """Whether a builtin has a kernel for elements of a type (``scaled``: integers with a scale)."""
+    if type_name not in _versions(builtin):
+        return False
+    return scaled or type_name not in _SMALL or builtin not in _COMPUTES
 
 
 def version(

@@ -16,6 +16,7 @@ from recast.passes.decompositions import Expansion, Results, Unfit, decomposes
 
 _EXACT = 1 << 24  # float32 holds every integer up to here
 _FLOAT, _INT32 = ir.DataType.FLOAT, ir.DataType.INT32
+_WHOLE = (ir.DataType.INT8, ir.DataType.UINT8, ir.DataType.INT16, ir.DataType.UINT16, _INT32)
 
 
 @decomposes("ConvInteger")
@@ -130,3 +131,44 @@ def dynamic_quantize_linear(e: Expansion) -> Results:
     point = e.op("Clip", e.op("Round", e.op("Div", e.op("Neg", low), scale)), zero, most)
     y = e.op("Clip", e.op("Add", e.op("Round", e.op("Div", x, scale)), point), zero, most)
     return e.cast(y, ir.DataType.UINT8), scale, e.cast(point, ir.DataType.UINT8)
+
+
+@decomposes("DequantizeLinear")
+def dequantize_linear(e: Expansion) -> Results:
+    """``(x - zero) * scale``, with scales per tensor, per axis or per block."""
+    x, scale = e.input(0), e.input(1)
+    kind = ir.DataType(e.attr("output_dtype", 0) or e.dtype(scale))
+    zero = e.optional(2)
+    if e.dtype(x) not in _WHOLE:
+        raise Unfit(f"dequantising {e.dtype(x).name}")
+    real = e.cast(x, _INT32)
+    if zero is not None:
+        real = e.op("Sub", real, e.cast(_spread(e, zero, x), _INT32))
+    return (e.cast(e.op("Mul", e.cast(real, e.dtype(scale)), _spread(e, scale, x)), kind),)
+
+
+@decomposes("QuantizeLinear")
+def quantize_linear(e: Expansion) -> Results:
+    """``round(x / scale) + zero``, cut to the type's range."""
+    x, scale, zero = e.input(0), e.input(1), e.optional(2)
+    kind = e.dtype(e.node.outputs[0])
+    if kind not in _WHOLE or kind == _INT32:
+        raise Unfit(f"quantising to {kind.name}")
+    limits = np.iinfo(kind.numpy())
+    y = e.op("Round", e.op("Div", e.cast(x, e.dtype(scale)), _spread(e, scale, x)))
+    y = e.cast(y, _FLOAT)
+    if zero is not None:
+        y = e.op("Add", y, e.cast(_spread(e, zero, x), _FLOAT))
+    return (e.cast(e.op("Clip", y, e.number(limits.min, y), e.number(limits.max, y)), kind),)
+
+
+def _spread(e: Expansion, parameter: ir.Value, x: ir.Value) -> ir.Value:
+    """Scales or zero points shaped to broadcast with x."""
+    if e.rank(parameter) == 0 or e.dims(parameter) == [1]:
+        return e.op("Reshape", parameter, e.ints()) if e.rank(parameter) else parameter
+    rank = e.rank(x)
+    axis, block = e.attr("axis", 1) % rank, e.attr("block_size", 0)
+    if not block:
+        return e.op("Reshape", parameter, e.ints(*[-1 if i == axis else 1 for i in range(rank)]))
+    picks = np.arange(e.size(x, axis), dtype=np.int64) // block
+    return e.op("Gather", parameter, e.array(picks), axis=axis)

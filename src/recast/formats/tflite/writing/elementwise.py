@@ -8,7 +8,7 @@ import onnx_ir as ir
 from recast.formats.tflite.schema import number
 from recast.formats.tflite.writing import Refused, writes
 from recast.formats.tflite.writing.constants import tensor_type
-from recast.formats.tflite.writing.emitter import FLOATS, Emitter
+from recast.formats.tflite.writing.emitter import FLOATS, Emitter, Options
 from recast.formats.tflite.writing.pool import same_scale
 from recast.graph import view
 
@@ -29,6 +29,7 @@ _PLAIN = {
     "Or": "LOGICAL_OR",
     "BitwiseXor": "BITWISE_XOR",
 }
+_THROUGH = {"UINT8": "INT32", "INT8": "INT32", "INT16": "INT32", "UINT16": "INT32", "UINT32": "INT64"}
 _UNARY = {
     "Abs": "ABS",
     "Neg": "NEG",
@@ -49,37 +50,34 @@ _UNARY = {
 def arithmetic(w: Emitter, node: ir.Node) -> None:
     """ADD, SUB, MUL, DIV with a fused activation."""
     builtin, table = _BINARY[node.op_type]
-    if node.op_type == "Div" and node.outputs[0].dtype not in FLOATS:
-        if node.outputs[0].dtype == ir.DataType.INT32:
-            _integer_division(w, node)
-            return
-        raise Refused("integer division of this type")
-    if node.outputs[0].dtype not in FLOATS:
-        _in_int32(w, node, builtin, (table, {}))
+    if node.outputs[0].dtype not in FLOATS:  # DIV truncates integers towards zero, as ONNX does
+        _as_they_are(w, node, builtin, (table, {}))
         return
     quantised = node.op_type != "Div"
     site = w.site(node, fuse=True, fits=lambda _, __: quantised)
     w.op(builtin, site.inputs, [site.output], (table, site.options))
 
 
-def _in_int32(w: Emitter, node: ir.Node, builtin: str, options: tuple[str, dict[str, int]] | None = None) -> None:
-    """On integers; small ones are computed in 32 bits and cut, as ONNX's wrap around."""
-    out, finish = w.narrow(node.outputs[0])
-    w.op(builtin, [w.wide(v) for v in node.inputs], [out], options)
-    finish()
+def _as_they_are(w: Emitter, node: ir.Node, builtin: str, options: Options = None) -> None:
+    """One builtin; integers wrap around as ONNX's do (``stand_in``)."""
+    w.op(builtin, [w.take(v) for v in node.inputs], [w.put(node.outputs[0])], options)
 
 
-def _integer_division(w: Emitter, node: ir.Node) -> None:
-    """LiteRT's DIV truncates integers towards zero, as ONNX does."""
-    w.op("DIV", [w.take(v) for v in node.inputs], [w.put(node.outputs[0])], ("DivOptions", {}))
+def _same_types(node: ir.Node) -> bool:
+    """POW computes floats and 32-bit integers."""
+    base, exponent = node.inputs[:2]
+    if node.op_type != "Pow" or base is None or exponent is None:
+        return True
+    kinds = {*FLOATS, ir.DataType.INT32, ir.DataType.INT16, ir.DataType.INT8, ir.DataType.UINT8, ir.DataType.UINT16}
+    return base.dtype == exponent.dtype and base.dtype in kinds
 
 
-@writes(*_PLAIN)
+@writes(*_PLAIN, when=_same_types)
 def plain(w: Emitter, node: ir.Node) -> None:
     """Two inputs, no options."""
     if len({v.dtype for v in node.inputs if v is not None}) > 1:
         raise Refused("operands of different types")
-    _in_int32(w, node, _PLAIN[node.op_type])
+    _as_they_are(w, node, _PLAIN[node.op_type])
 
 
 @writes("Max", "Min")
@@ -120,7 +118,7 @@ def _fold(w: Emitter, node: ir.Node, builtin: str, options: tuple[str, dict[str,
         w.alias(node.outputs[0], w.take(node.inputs[0]))
         return
     if node.outputs[0].dtype not in FLOATS and len(node.inputs) == 2:
-        _in_int32(w, node, builtin, options)
+        _as_they_are(w, node, builtin, options)
         return
     moves = builtin != "ADD"
     site = w.site(node, fits=lambda a, b: len(a) == 2 and (not moves or same_scale(a, b)))
@@ -134,7 +132,7 @@ def _fold(w: Emitter, node: ir.Node, builtin: str, options: tuple[str, dict[str,
 @writes(*_UNARY)
 def unary(w: Emitter, node: ir.Node) -> None:
     """One input, no options. ROUND rounds halves to even, as ONNX does."""
-    _in_int32(w, node, _UNARY[node.op_type])
+    _as_they_are(w, node, _UNARY[node.op_type])
 
 
 @writes("Reciprocal")
@@ -151,13 +149,23 @@ def tan(w: Emitter, node: ir.Node) -> None:
     w.op("DIV", [w.then("SIN", [x]), w.then("COS", [x])], [w.put(node.outputs[0])], ("DivOptions", {}))
 
 
-@writes("Mod")
+def _remainder(node: ir.Node) -> bool:
+    return not view.attr(node, "fmod", 0) or node.outputs[0].dtype in FLOATS
+
+
+@writes("Mod", when=_remainder)
 def modulo(w: Emitter, node: ir.Node) -> None:
-    """``fmod=0`` takes the divisor's sign: FLOOR_MOD. ``fmod=1`` (the dividend's sign): ``a - b * trunc(a / b)`` is
-    not exact in floats and is refused."""
+    """``fmod=0`` takes the divisor's sign: FLOOR_MOD. ``fmod=1`` takes the dividend's: of the absolute values both
+    are the same, and nothing is rounded."""
     if view.attr(node, "fmod", 0):
-        raise Refused("Mod with fmod=1 has no exact form")
-    _in_int32(w, node, "FLOOR_MOD")
+        a, b = (w.take(v) for v in node.inputs)
+        out = w.put(node.outputs[0])
+        rest = w.temp(out)
+        w.op("FLOOR_MOD", [w.then("ABS", [a]), w.then("ABS", [b])], [rest])
+        negative = w.then("LESS", [a, w.number(0.0)], None, None, "BOOL")
+        w.op("SELECT_V2", [negative, w.then("NEG", [rest]), rest], [out], ("SelectV2Options", {}))
+        return
+    _as_they_are(w, node, "FLOOR_MOD")
 
 
 @writes("Xor")
@@ -181,12 +189,35 @@ def cast(w: Emitter, node: ir.Node) -> None:
     if before == after:
         w.later(result, lambda: w.take(source))
         return
-    if before.startswith("FLOAT") and after in ("UINT8", "INT8", "INT16", "UINT16", "UINT32", "UINT64"):
-        raise Refused(f"casting {before} to {after}: out-of-range values differ between runtimes")
+    index, out = w.take(source), w.put(result)
+    if before.startswith("FLOAT") and after in _THROUGH:  # wraps around as ONNX Runtime's does
+        index, before = _cast(w, index, before, _THROUGH[after]), _THROUGH[after]
+    if "UINT64" in (before, after):
+        _cast_uint64(w, (index, out), before, after)
+        return
     options = {"in_data_type": number("TensorType", before), "out_data_type": number("TensorType", after)}
-    if after == "BOOL" and before != "FLOAT32" and before not in ("INT32", "INT64", "UINT8"):
-        raise Refused(f"casting {before} to BOOL")
-    w.op("CAST", [w.take(source)], [w.put(result)], ("CastOptions", options))
+    w.op("CAST", [index], [out], ("CastOptions", options))
+
+
+def _cast(w: Emitter, index: int, before: str, after: str) -> int:
+    options = {"in_data_type": number("TensorType", before), "out_data_type": number("TensorType", after)}
+    return w.then("CAST", [index], None, ("CastOptions", options), after)
+
+
+def _cast_uint64(w: Emitter, ends: tuple[int, int], before: str, after: str) -> None:
+    """CAST has no uint64: its bits are int64's, except for the sign that floats would see."""
+    index, out = ends
+    if "FLOAT" in before + after:
+        raise Refused(f"casting {before} to {after}")
+    if after == "UINT64":
+        w.op("BITCAST", [index if before == "INT64" else _cast(w, index, before, "INT64")], [out])
+        return
+    if after == "INT64":
+        w.op("BITCAST", [index], [out])
+        return
+    whole = w.then("BITCAST", [index], None, None, "INT64")
+    options = {"in_data_type": number("TensorType", "INT64"), "out_data_type": number("TensorType", after)}
+    w.op("CAST", [whole], [out], ("CastOptions", options))
 
 
 def _computed(dtype: ir.DataType | None) -> str:

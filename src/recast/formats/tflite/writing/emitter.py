@@ -10,19 +10,21 @@ import numpy as np
 import onnx_ir as ir
 
 from recast.formats.tflite.schema import number
-from recast.formats.tflite.write_versions import version
+from recast.formats.tflite.write_versions import DECIDES, version
 from recast.formats.tflite.writing import Missing, Refused
 from recast.formats.tflite.writing.constants import Buffers, Quant, Weight, tensor_type, weight_of
 from recast.formats.tflite.writing.graph_facts import INTEGERS as INTEGERS
 from recast.formats.tflite.writing.graph_facts import quant_of as quant_of
 from recast.formats.tflite.writing.graph_facts import quant_of_value as quant_of_value
 from recast.formats.tflite.writing.graph_facts import relu_name as relu_name
+from recast.formats.tflite.writing.stand_in import StandIn, bring_back, brought, chosen_for
 from recast.graph import view
 from recast.graph.finding import Finding
 
 SMALL = ("INT8", "UINT8", "INT16", "UINT16")
 FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16)
 
+Options = tuple[str, dict[str, Any]] | None
 Dims = tuple[int, ...]  # -1: not known before run time
 
 
@@ -285,9 +287,9 @@ class Emitter:
         builtin: str,
         inputs: Sequence[int],
         outputs: Sequence[int],
-        options: tuple[str, dict[str, Any]] | None = None,
+        options: Options = None,
     ) -> None:
-        """Append an operator.
+        """Append an operator; where LiteRT has no kernel for its elements, on others that stand for them.
 
         Raises:
             Refused: LiteRT's kernel does not take these types or ranks.
@@ -295,11 +297,28 @@ class Emitter:
         kept = list(inputs)
         while kept and kept[-1] == -1:
             kept.pop()
+        other = chosen_for(self, builtin, kept)
+        if other is not None:
+            self._in_another_type(builtin, (kept, list(outputs)), options, other)
+            return
         types = [self.tensors[i].type if i >= 0 else "" for i in kept]
         shapes = [self.tensors[i].shape if i >= 0 else () for i in kept]
         quants = [self.tensors[i].quant if i >= 0 else None for i in (*kept, *outputs)]
         least = version(builtin, types, shapes, quants, options[1] if options else {})
         self.operators.append(Operator(builtin, least, kept, list(outputs), options))
+
+    def _in_another_type(
+        self, builtin: str, ends: tuple[list[int], list[int]], options: Options, other: StandIn
+    ) -> None:
+        """Append an operator on elements that stand for others."""
+        inputs, outputs = ends
+        type_name = self.tensors[inputs[DECIDES.get(builtin, 0)]].type
+        moved = [brought(self, i, other) if i >= 0 and self.tensors[i].type == type_name else i for i in inputs]
+        results = [self.temp(o, None, other.type) if self.tensors[o].type == type_name else o for o in outputs]
+        self.op(builtin, moved, results, options)
+        for result, output in zip(results, outputs, strict=True):
+            if result != output:
+                bring_back(self, result, output, other)
 
     def then(
         self,

@@ -47,7 +47,13 @@ def _from_start(w: Emitter, indices: ir.Value, size: int) -> int:
     return chosen
 
 
-@writes("GatherND")
+def _plain_places(node: ir.Node) -> bool:
+    """No batch dimensions, and no constant counts from the end."""
+    given = view.const(node.inputs[1])
+    return not view.attr(node, "batch_dims", 0) and (given is None or not np.any(given < 0))
+
+
+@writes("GatherND", when=_plain_places)
 def gather_nd(w: Emitter, node: ir.Node) -> None:
     """GATHER_ND."""
     if view.attr(node, "batch_dims", 0):
@@ -202,7 +208,13 @@ def constant_of_shape(w: Emitter, node: ir.Node) -> None:
     w.op("FILL", [as_int32(w, node.inputs[0]), scalar], [w.put(node.outputs[0])], ("FillOptions", {}))
 
 
-@writes("Trilu")
+def _known_triangle(node: ir.Node) -> bool:
+    x = node.inputs[0]
+    known = x is not None and x.shape is not None and all(isinstance(d, int) for d in x.shape[-2:])
+    return known and (len(node.inputs) < 2 or node.inputs[1] is None or view.is_const(node.inputs[1]))
+
+
+@writes("Trilu", when=_known_triangle)
 def trilu(w: Emitter, node: ir.Node) -> None:
     """SELECT_V2 between the matrix and zeros, by a constant mask."""
     x = node.inputs[0]

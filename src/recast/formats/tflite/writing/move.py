@@ -37,7 +37,11 @@ def moves(w: Emitter, node: ir.Node, step: Step) -> None:
     w.set_integer(result, target)
 
 
-@writes("Identity", "Dropout")
+def _one_result(node: ir.Node) -> bool:
+    return not any(v.uses() or v.is_graph_output() for v in node.outputs[1:])
+
+
+@writes("Identity", "Dropout", when=_one_result)
 def identity(w: Emitter, node: ir.Node) -> None:
     """Nothing, unless a graph output must be a copy of an input, a constant or another output."""
     x, result = node.inputs[0], node.outputs[0]
@@ -209,7 +213,14 @@ def tile(w: Emitter, node: ir.Node) -> None:
     moves(w, node, lambda a, b: w.op("TILE", [a, repeats], [b], ("TileOptions", {})))
 
 
-@writes("Pad")
+def _pads(node: ir.Node) -> bool:
+    """Constants around, or reflected; nothing is cut."""
+    given = view.const(node.inputs[1])
+    plain = view.attr(node, "mode", "constant") in ("constant", "reflect")
+    return given is None or (plain and not np.any(given < 0))
+
+
+@writes("Pad", when=_pads)
 def pad(w: Emitter, node: ir.Node) -> None:
     """PAD, PADV2 or MIRROR_PAD."""
     x = node.inputs[0]

@@ -18,7 +18,13 @@ def same_scale(inputs: list[Quant], output: Quant) -> bool:
     return all(q == output for q in inputs)
 
 
-@writes("MaxPool", "AveragePool", domain=IMAGE)
+def _plain(node: ir.Node) -> bool:
+    """Without dilation and without the places of the maxima."""
+    more = any(v.uses() or v.is_graph_output() for v in node.outputs[1:])
+    return not more and set(view.attr(node, "dilations") or [1]) == {1}
+
+
+@writes("MaxPool", "AveragePool", domain=IMAGE, when=_plain)
 def pool(w: Emitter, node: ir.Node) -> None:
     """MAX_POOL_2D or AVERAGE_POOL_2D; other paddings through PADV2 and, for averages, a constant factor."""
     x = node.inputs[0]

@@ -10,7 +10,24 @@ from recast.formats.tflite.writing.weights import as_float, constant_operand
 from recast.graph import view
 
 
-@writes("DequantizeLinear")
+def _dequantises(node: ir.Node) -> bool:
+    """Constants always (no weights are made larger silently); others with constant scales."""
+    source = node.inputs[0]
+    if view.is_const(source):
+        return True
+    return quant_of(node) is not None and source is not None and source.dtype in INTEGERS and _is_float(node)
+
+
+def _is_float(node: ir.Node) -> bool:
+    return node.outputs[0].dtype == ir.DataType.FLOAT
+
+
+def _quantises(node: ir.Node) -> bool:
+    quant = quant_of(node)
+    return quant is not None and quant.per_tensor and node.outputs[0].dtype in INTEGERS
+
+
+@writes("DequantizeLinear", when=_dequantises)
 def dequantize(w: Emitter, node: ir.Node) -> None:
     """Let the integer tensor stand for the float value; DEQUANTIZE appears only where floats are needed."""
     source, result = node.inputs[0], node.outputs[0]
@@ -38,7 +55,7 @@ def dequantize(w: Emitter, node: ir.Node) -> None:
     w.set_integer(result, index)
 
 
-@writes("QuantizeLinear")
+@writes("QuantizeLinear", when=_quantises)
 def quantize(w: Emitter, node: ir.Node) -> None:
     """QUANTIZE from floats, or between scales; nothing where the integers are already those."""
     source, result = node.inputs[0], node.outputs[0]

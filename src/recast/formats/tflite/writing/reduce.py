@@ -59,7 +59,13 @@ def _axes(node: ir.Node) -> list[int] | None:
     return sorted(int(a) % rank for a in given.reshape(-1))
 
 
-@writes(*_BUILTIN)
+def _not_empty(node: ir.Node) -> bool:
+    """Whether there are elements; over none, the result is a constant."""
+    shape = node.inputs[0].shape if node.inputs[0] is not None else None
+    return shape is None or 0 not in shape
+
+
+@writes(*_BUILTIN, when=_not_empty)
 def reduce(w: Emitter, node: ir.Node) -> None:
     """MEAN, SUM and the like."""
     axes = axes_tensor(w, node)
@@ -78,7 +84,7 @@ def _reduce(w: Emitter, node: ir.Node, builtin: str, axes: int, site: Site) -> N
     w.op(builtin, [site.inputs[0], axes], [site.output], options)
 
 
-@writes(*_AROUND)
+@writes(*_AROUND, when=_not_empty)
 def reduce_composed(w: Emitter, node: ir.Node) -> None:
     """Norms and logarithms of sums."""
     before, after = _AROUND[node.op_type]
@@ -95,7 +101,7 @@ def reduce_composed(w: Emitter, node: ir.Node) -> None:
         w.op(after, [target], [out])
 
 
-@writes("ReduceLogSumExp")
+@writes("ReduceLogSumExp", when=_not_empty)
 def log_sum_exp(w: Emitter, node: ir.Node) -> None:
     """``max + log(sum(exp(x - max)))``: does not overflow."""
     axes = _axes(node)
@@ -111,11 +117,9 @@ def log_sum_exp(w: Emitter, node: ir.Node) -> None:
     w.reshape(result, w.shape(out), out)
 
 
-@writes("ArgMax", "ArgMin")
+@writes("ArgMax", "ArgMin", when=lambda n: not view.attr(n, "select_last_index", 0))
 def arg_extremum(w: Emitter, node: ir.Node) -> None:
     """ARG_MAX or ARG_MIN: the first of equal elements."""
-    if view.attr(node, "select_last_index", 0):
-        raise Refused("the last of several equal elements")
     x, result = node.inputs[0], node.outputs[0]
     assert x is not None
     rank = len(dims_of(x))

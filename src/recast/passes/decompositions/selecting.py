@@ -1,0 +1,170 @@
+"""Choosing and counting elements."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from recast.graph.view import const
+from recast.passes.decompositions import Expansion, Results, Unfit, decomposes
+
+FAR = 2**31 - 1
+
+
+@decomposes("ArgMax", "ArgMin")
+def arg_last(e: Expansion) -> Results:
+    """The last of several equal elements is the first of the reversed axis."""
+    if not e.attr("select_last_index", 0):
+        raise Unfit("the target has no such operator")
+    x = e.input(0)
+    axis = e.attr("axis", 0) % max(e.rank(x), 1)
+    turned = e.op("Slice", x, e.ints(-1), e.ints(-FAR), e.ints(axis), e.ints(-1))
+    first = e.op(e.node.op_type, turned, axis=axis, keepdims=e.attr("keepdims", 1))
+    last = e.op("Sub", extent(e, x, axis), e.ints(1))
+    return (e.op("Sub", e.op("Reshape", last, e.ints()), first),)
+
+
+def extent(e: Expansion, x: ir.Value, axis: int) -> ir.Value:
+    """One dimension as an int64 vector of one element."""
+    known = e.dims(x)[axis]
+    return e.ints(known) if known is not None else e.op("Shape", x, start=axis, end=axis + 1)
+
+
+@decomposes("Hardmax")
+def hardmax(e: Expansion) -> Results:
+    """One at the first largest element along the axis, zero elsewhere."""
+    x = e.input(0)
+    axis = e.attr("axis", -1) % e.rank(x)
+    best = e.op("ArgMax", x, axis=axis, keepdims=0)
+    depth = e.op("Reshape", extent(e, x, axis), e.ints())
+    return (e.op("OneHot", best, depth, e.array(np.array([0, 1], e.dtype(x).numpy())), axis=axis),)
+
+
+@decomposes("Size")
+def size(e: Expansion) -> Results:
+    """The product of the dimensions."""
+    x = e.input(0)
+    if None not in e.dims(x):
+        return (e.int(int(np.prod(e.static(x), dtype=np.int64))),)
+    return (e.op("ReduceProd", e.op("Shape", x), keepdims=0),)
+
+
+@decomposes("EyeLike")
+def eye_like(e: Expansion) -> Results:
+    """Ones where column - row is ``k``."""
+    x, k = e.input(0), e.attr("k", 0)
+    dtype = ir.DataType(e.attr("dtype", e.dtype(x)))
+    if None not in e.dims(x):
+        rows, columns = e.static(x)
+        return (e.array(np.eye(rows, columns, k, dtype.numpy())),)
+    down, along = (counted(e, x, axis) for axis in (0, 1))
+    moved = e.op("Add", e.op("Unsqueeze", down, e.ints(1)), e.int(k))
+    return (e.cast(e.op("Equal", moved, along), dtype),)
+
+
+def counted(e: Expansion, x: ir.Value, axis: int) -> ir.Value:
+    """0, 1, ... along an axis, int64."""
+    known = e.dims(x)[axis]
+    if known is not None:
+        return e.array(np.arange(known, dtype=np.int64))
+    return e.op("Range", e.int(0), e.op("Reshape", extent(e, x, axis), e.ints()), e.int(1))
+
+
+@decomposes("Dropout")
+def dropout_mask(e: Expansion) -> Results:
+    """In inference everything is kept, and the mask says so."""
+    training = e.constant(2, "training mode")
+    if training is not None and training.any():
+        raise Unfit("a dropout in training mode")
+    x = e.input(0)
+    mask = e.op("Expand", e.array(np.array(True)), e.op("Shape", x)) if e.wanted(1) else None
+    return e.op("Identity", x), mask
+
+
+@decomposes("Compress")
+def compress(e: Expansion) -> Results:
+    """The elements at the places where the condition holds."""
+    x, axis = e.input(0), e.attr("axis")
+    if axis is None:
+        x, axis = e.op("Reshape", x, e.ints(-1)), 0
+    keep = const(e.input(1))
+    if keep is not None:
+        return (e.op("Gather", x, e.array(np.flatnonzero(keep).astype(np.int64)), axis=axis),)
+    places = e.op("Squeeze", e.op("NonZero", e.input(1)), e.ints(0))
+    return (e.op("Gather", x, places, axis=axis),)
+
+
+@decomposes("GatherND")
+def gather_nd(e: Expansion) -> Results:
+    """With batch dimensions, or none: Gather of rows, numbered through."""
+    x, indices, batch = e.input(0), e.input(1), e.attr("batch_dims", 0)
+    depth = e.size(indices, -1)
+    outer = e.static(x)[: batch + depth]
+    inner = outer[batch:]
+    strides = [int(np.prod(inner[i + 1 :])) for i in range(depth)]
+    given = const(indices)
+    if given is not None:
+        flat = np.zeros(given.shape[:-1], np.int64)
+        for column, (count, stride) in enumerate(zip(inner, strides, strict=True)):
+            place = given[..., column].astype(np.int64)
+            flat += np.where(place < 0, place + count, place) * stride
+        where = e.array(flat + _starts(outer, batch, given.ndim - 1))
+    else:
+        where = e.array(_starts(outer, batch, e.rank(indices) - 1))
+        for column, (count, stride) in enumerate(zip(inner, strides, strict=True)):
+            along = e.cast(e.op("Gather", indices, e.int(column), axis=-1), ir.DataType.INT64)
+            where = e.op("Add", where, e.op("Mul", from_start(e, along, e.int(count)), e.int(stride)))
+    rest = [d if d is not None else -1 for d in e.dims(x)[batch + depth :]]
+    if rest.count(-1) > 1:
+        raise Unfit("several dimensions that are only known at run time")
+    rows = e.op("Reshape", x, e.ints(int(np.prod(outer)), *rest))
+    return (e.op("Gather", rows, where, axis=0),)
+
+
+def _starts(outer: tuple[int, ...], batch: int, rank: int) -> np.ndarray:
+    """Where each batch's rows begin, shaped to broadcast with ``rank`` dimensions."""
+    lead = outer[:batch]
+    numbers = np.arange(int(np.prod(lead)), dtype=np.int64) * int(np.prod(outer[batch:]))
+    return numbers.reshape(*lead, *[1] * (rank - batch))
+
+
+def from_start(e: Expansion, indices: ir.Value, count: ir.Value) -> ir.Value:
+    """Negative indices counted from the end."""
+    return e.op("Where", e.op("Less", indices, e.number(0, indices)), e.op("Add", indices, count), indices)
+
+
+@decomposes("Trilu")
+def trilu(e: Expansion) -> Results:
+    """What lies on or above (below) the k-th diagonal; the rest is zero."""
+    x = e.input(0)
+    k = e.optional(1)
+    down = e.op("Unsqueeze", counted(e, x, e.rank(x) - 2), e.ints(1))
+    along = counted(e, x, e.rank(x) - 1)
+    apart = e.op("Sub", along, down)
+    bound = e.int(0) if k is None else e.op("Reshape", k, e.ints())
+    kept = e.op("GreaterOrEqual" if e.attr("upper", 1) else "LessOrEqual", apart, bound)
+    return (e.op("Where", kept, x, e.number(0, x)),)
+
+
+@decomposes("CumProd")
+def cum_prod(e: Expansion) -> Results:
+    """Products over windows that double in length (Hillis and Steele, 1986)."""
+    x = e.input(0)
+    array = e.constant(1, "an axis")
+    axis = int(np.reshape(array, -1)[0]) % e.rank(x) if array is not None else 0
+    length, backwards = e.size(x, axis), e.attr("reverse", 0)
+
+    def shifted(value: ir.Value, by: int) -> ir.Value:
+        pads = [by if i == axis else 0 for i in range(e.rank(x))]
+        none = [0] * e.rank(x)
+        bounds = (by, FAR) if backwards else (0, length - by)
+        cut = e.op("Slice", value, e.ints(bounds[0]), e.ints(bounds[1]), e.ints(axis), e.ints(1))
+        both = [*none, *pads] if backwards else [*pads, *none]
+        return e.op("Pad", cut, e.ints(*both), e.number(1, x), mode="constant")
+
+    value = shifted(x, 1) if e.attr("exclusive", 0) else x
+    step = 1
+    while step < length:
+        value = e.op("Mul", value, shifted(value, step))
+        step *= 2
+    return (e.op("Identity", value) if value is x else value,)
