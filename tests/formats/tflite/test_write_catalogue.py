@@ -13,6 +13,8 @@ from recast.formats.tflite.writing import handlers
 def test_functions_that_are_kept_are_written() -> None:
     functions = set()
     for _, op_type in handlers():
+        if not onnx.defs.has(op_type, 25):
+            continue  # newer than the dialect; ONNX has no function for it
         found = onnx.defs.get_schema(op_type, 25)
         if found.has_function or found.has_context_dependent_function:
             functions.add(op_type)

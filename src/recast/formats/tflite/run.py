@@ -104,7 +104,7 @@ class Session:
         if missing:
             raise BadShape(f"no data for {', '.join(missing)}", self._file.where, _FIX)
         pairs = list(zip(self.inputs, self._indices["inputs"], strict=True))
-        fresh = False
+        fresh = not pairs  # nothing to resize, yet memory is wanted
         for spec, index in pairs:
             array = feeds[spec.name]
             if array.dtype.name != spec.dtype:

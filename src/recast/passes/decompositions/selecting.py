@@ -49,6 +49,21 @@ def size(e: Expansion) -> Results:
     return (e.op("ReduceProd", e.op("Shape", x), keepdims=0),)
 
 
+@decomposes("CastLike")
+def cast_like(e: Expansion) -> Results:
+    """Cast to the other input's type."""
+    return (e.op("Cast", e.input(0), to=int(e.dtype(e.input(1)))),)
+
+
+@decomposes("Constant")
+def constant(e: Expansion) -> Results:
+    """Constants inside of function bodies and branches become initializers."""
+    tensor = ir.convenience.get_const_tensor(e.node.outputs[0])
+    if tensor is None or tensor.dtype == ir.DataType.STRING:
+        raise Unfit("a constant that is no tensor of numbers")
+    return (e.array(tensor.numpy()),)
+
+
 @decomposes("EyeLike")
 def eye_like(e: Expansion) -> Results:
     """Ones where column - row is ``k``."""

@@ -43,7 +43,9 @@ _TYPE_OF_NUMPY = {
     "int64": "INT64",
     "bool": "BOOL",
     "float64": "FLOAT64",
+    "uint16": "UINT16",
     "uint32": "UINT32",
+    "uint64": "UINT64",
 }
 
 

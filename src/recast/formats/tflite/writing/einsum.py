@@ -55,6 +55,8 @@ def _sum_out(w: Emitter, term: str, index: int, kept: str) -> tuple[str, int]:
 
 def _permuted(w: Emitter, index: int, letters: str, wanted: str, target: int | None = None) -> int:
     perm = [letters.index(c) for c in wanted]
+    if target is not None and perm == sorted(perm):
+        return w.reshape(index, w.shape(index), target)
     if target is not None:
         w.op("TRANSPOSE", [index, w.ints(perm)], [target], ("TransposeOptions", {}))
         return target

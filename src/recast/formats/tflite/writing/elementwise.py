@@ -27,7 +27,6 @@ _PLAIN = {
     "LessOrEqual": "LESS_EQUAL",
     "And": "LOGICAL_AND",
     "Or": "LOGICAL_OR",
-    "BitwiseXor": "BITWISE_XOR",
 }
 _THROUGH = {"UINT8": "INT32", "INT8": "INT32", "INT16": "INT32", "UINT16": "INT32", "UINT32": "INT64"}
 _UNARY = {
@@ -191,17 +190,19 @@ def cast(w: Emitter, node: ir.Node) -> None:
         return
     index, out = w.take(source), w.put(result)
     if before.startswith("FLOAT") and after in _THROUGH:  # wraps around as ONNX Runtime's does
-        index, before = _cast(w, index, before, _THROUGH[after]), _THROUGH[after]
+        index, before = cast_tensor(w, index, before, _THROUGH[after]), _THROUGH[after]
     if "UINT64" in (before, after):
         _cast_uint64(w, (index, out), before, after)
         return
-    options = {"in_data_type": number("TensorType", before), "out_data_type": number("TensorType", after)}
-    w.op("CAST", [index], [out], ("CastOptions", options))
+    cast_tensor(w, index, before, after, out)
 
 
-def _cast(w: Emitter, index: int, before: str, after: str) -> int:
+def cast_tensor(w: Emitter, index: int, before: str, after: str, out: int | None = None) -> int:
+    """CAST of a tensor, into a new one or ``out``."""
     options = {"in_data_type": number("TensorType", before), "out_data_type": number("TensorType", after)}
-    return w.then("CAST", [index], None, ("CastOptions", options), after)
+    target = w.temp(index, None, after) if out is None else out
+    w.op("CAST", [index], [target], ("CastOptions", options))
+    return target
 
 
 def _cast_uint64(w: Emitter, ends: tuple[int, int], before: str, after: str) -> None:
@@ -210,14 +211,13 @@ def _cast_uint64(w: Emitter, ends: tuple[int, int], before: str, after: str) -> 
     if "FLOAT" in before + after:
         raise Refused(f"casting {before} to {after}")
     if after == "UINT64":
-        w.op("BITCAST", [index if before == "INT64" else _cast(w, index, before, "INT64")], [out])
+        w.op("BITCAST", [index if before == "INT64" else cast_tensor(w, index, before, "INT64")], [out])
         return
     if after == "INT64":
         w.op("BITCAST", [index], [out])
         return
     whole = w.then("BITCAST", [index], None, None, "INT64")
-    options = {"in_data_type": number("TensorType", "INT64"), "out_data_type": number("TensorType", after)}
-    w.op("CAST", [whole], [out], ("CastOptions", options))
+    cast_tensor(w, whole, "INT64", after, out)
 
 
 def _computed(dtype: ir.DataType | None) -> str:

@@ -33,9 +33,19 @@ def depth_to_space(w: Emitter, node: ir.Node) -> None:
 
 @writes("SpaceToDepth", domain=IMAGE)
 def space_to_depth(w: Emitter, node: ir.Node) -> None:
-    """SPACE_TO_DEPTH."""
-    options = ("SpaceToDepthOptions", {"block_size": int(view.attr(node, "blocksize"))})
-    moves(w, node, lambda a, b: w.op("SPACE_TO_DEPTH", [a], [b], options))
+    """SPACE_TO_DEPTH is ONNX's DCR order; CRD reorders the channels afterwards."""
+    block = int(view.attr(node, "blocksize"))
+    options = ("SpaceToDepthOptions", {"block_size": block})
+    crd = view.attr(node, "mode", "DCR") == "CRD"
+
+    def step(source: int, target: int) -> None:
+        plain = w.temp(target) if crd else target
+        w.op("SPACE_TO_DEPTH", [source], [plain], options)
+        if crd:
+            order = np.arange(w.shape(target)[-1]).reshape(block**2, -1).T.reshape(-1)
+            w.op("GATHER", [plain, w.ints(order)], [target], ("GatherOptions", {"axis": 3}))
+
+    moves(w, node, step)
 
 
 @writes("Resize")

@@ -9,7 +9,6 @@ from recast.formats.tflite.writing import Refused, writes
 from recast.formats.tflite.writing.emitter import Emitter, dims_of
 from recast.formats.tflite.writing.move import as_int32, moves
 from recast.graph import view
-from recast.graph.finding import Finding
 
 _FAR = 2**31 - 1
 
@@ -156,10 +155,10 @@ def one_hot(w: Emitter, node: ir.Node) -> None:
     pair, count = view.const(values), view.const(depth)
     if pair is None or count is None:
         raise Refused("a depth or values that are computed at run time")
-    options = {"axis": int(view.attr(node, "axis", -1))}
+    assert indices is not None
+    options = {"axis": int(view.attr(node, "axis", -1)) % (len(dims_of(indices)) + 1)}
     off, on = (w.constant(np.array(v, pair.dtype)) for v in pair.reshape(-1))
-    inputs = [w.take(indices), w.ints(int(count.reshape(-1)[0])), on, off]
-    w.findings.append(Finding("negative indices of OneHot are not counted from the end in TFLite", view.layer_of(node)))
+    inputs = [_from_start(w, indices, int(count.reshape(-1)[0])), w.ints(int(count.reshape(-1)[0])), on, off]
     w.op("ONE_HOT", inputs, [w.put(node.outputs[0])], ("OneHotOptions", options))
 
 
@@ -196,7 +195,9 @@ def shape(w: Emitter, node: ir.Node) -> None:
 @writes("Range")
 def range_(w: Emitter, node: ir.Node) -> None:
     """RANGE of scalars."""
-    w.op("RANGE", [w.take(v) for v in node.inputs], [w.put(node.outputs[0])], ("RangeOptions", {}))
+    ends = [w.take(v) for v in node.inputs]
+    ends = [w.reshape(i, ()) if w.shape(i) else i for i in ends]
+    w.op("RANGE", ends, [w.put(node.outputs[0])], ("RangeOptions", {}))
 
 
 @writes("ConstantOfShape")

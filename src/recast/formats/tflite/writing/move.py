@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import onnx_ir as ir
 
+from recast.formats.tflite.schema import number
 from recast.formats.tflite.writing import Refused, writes
 from recast.formats.tflite.writing.constants import tensor_type
 from recast.formats.tflite.writing.emitter import Emitter, dims_of
@@ -188,7 +189,8 @@ def as_int32(w: Emitter, value: ir.Value | None) -> int:
     index = w.take(value)
     if w.tensors[index].type == "INT32":
         return index
-    return w.then("CAST", [index], None, ("CastOptions", {"in_data_type": 4, "out_data_type": 2}), "INT32")
+    kinds = {"in_data_type": number("TensorType", w.tensors[index].type), "out_data_type": 2}
+    return w.then("CAST", [index], None, ("CastOptions", kinds), "INT32")
 
 
 @writes("Expand")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from recast.formats.tflite.writing import Refused, writes
-from recast.formats.tflite.writing.emitter import INTEGERS, Emitter, quant_of
+from recast.formats.tflite.writing.emitter import FLOATS, INTEGERS, Emitter, quant_of
 from recast.formats.tflite.writing.weights import as_float, constant_operand
 from recast.graph import view
 
@@ -15,16 +15,18 @@ def _dequantises(node: ir.Node) -> bool:
     source = node.inputs[0]
     if view.is_const(source):
         return True
-    return quant_of(node) is not None and source is not None and source.dtype in INTEGERS and _is_float(node)
+    return source is not None and _has_scale(node, source.dtype)
 
 
-def _is_float(node: ir.Node) -> bool:
-    return node.outputs[0].dtype == ir.DataType.FLOAT
+def _has_scale(node: ir.Node, dtype: ir.DataType | None) -> bool:
+    """Whether LiteRT's tensors can have this scale; 16-bit ones have no zero point."""
+    quant = quant_of(node)
+    return quant is not None and dtype in INTEGERS and not (dtype == ir.DataType.INT16 and any(quant.zero))
 
 
 def _quantises(node: ir.Node) -> bool:
     quant = quant_of(node)
-    return quant is not None and quant.per_tensor and node.outputs[0].dtype in INTEGERS
+    return quant is not None and quant.per_tensor and _has_scale(node, node.outputs[0].dtype)
 
 
 @writes("DequantizeLinear", when=_dequantises)
@@ -33,7 +35,7 @@ def dequantize(w: Emitter, node: ir.Node) -> None:
     source, result = node.inputs[0], node.outputs[0]
     assert source is not None
     quant = quant_of(node)
-    if result.dtype != ir.DataType.FLOAT:
+    if result.dtype not in FLOATS:
         raise Refused(f"dequantising to {result.dtype.name if result.dtype else '?'}")
     if view.is_const(source):
         held = constant_operand(w, result)
