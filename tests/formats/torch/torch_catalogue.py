@@ -129,6 +129,24 @@ def _embedding(b: Builder, rng: np.random.Generator) -> None:
     b.output(b.op("Gather", [table, b.input("ids", _I, ("batch", 3))], {"axis": 0}), "y")
 
 
+def _spectrum(b: Builder, rng: np.random.Generator) -> None:
+    """There and back: real to one-sided, complex to complex along another axis, one-sided to real."""
+    x = b.input("x", _F, ("batch", 11, 7, 1))
+    half = b.op("DFT", [x, None, b.const(np.array(1))], {"onesided": 1})
+    b.output(half, "half")
+    full = b.op("DFT", [half, b.const(np.array(5)), b.const(np.array(-2))])
+    b.output(full, "full")
+    b.output(b.op("DFT", [full, None, b.const(np.array(2))], {"inverse": 1}), "back")
+
+
+def _deformed(b: Builder, rng: np.random.Generator) -> None:
+    x = b.input("x", _F, ("batch", 4, 7, 11))
+    offset, mask = b.input("offset", _F, ("batch", 24, 5, 8)), b.input("mask", _F, ("batch", 12, 5, 8))
+    kernel, bias = weights(b, rng, (6, 2, 3, 2), (6,))
+    facts = {"group": 2, "offset_group": 2, "pads": [1, 0, 2, 1], "strides": [2, 1], "dilations": [1, 4]}
+    b.output(b.op("DeformConv", [x, kernel, offset, bias, mask], facts), "y")
+
+
 IMAGE = ("batch", 4, 13, 11)
 CASES: dict[str, Build] = {
     "conv-plain": _conv_shapes(),
@@ -209,6 +227,16 @@ CASES: dict[str, Build] = {
                               "nearest_mode": "floor"}, None, np.array([1, 1, 2, 3], "f4")),
     "resize-linear": _single("Resize", IMAGE, {"mode": "linear"}, None, np.array([1, 1, 2, 2], "f4")),
     "resize-cubic": _single("Resize", (2, 4, 13, 11), {"mode": "cubic"}, None, None, [2, 4, 7, 19]),
+    "dft-there_and_back": _spectrum,
+    "stft-window": _single("STFT", ("batch", 31, 1), {"onesided": 1}, np.array(3), (7,)),
+    "deformconv-groups": _deformed,
+    "col2im-asymmetric": _single("Col2Im", ("batch", 18, 20), {"pads": [0, 1, 1, 0]}, [5, 4], [3, 2]),
+    "col2im-1d": _single("Col2Im", ("batch", 6, 7), {"strides": [2], "dilations": [2]}, [17], [3]),
+    "col2im-plain": _single("Col2Im", ("batch", 18, 12), {"strides": [2, 1]}, [9, 4], [3, 2]),
+    "tfidfvectorizer-skips": _single("TfIdfVectorizer", ("batch", 11), {
+        "mode": "TFIDF", "min_gram_length": 1, "max_gram_length": 2, "max_skip_count": 2, "ngram_counts": [0, 3],
+        "ngram_indexes": [0, 1, 2, 3, 4], "pool_int64s": [1, 2, 4, 1, 3, 2, 2],
+        "weights": [0.5, 1.0, 2.0, 3.0, 0.25]}, dtype=_I),
     "lstm-forward": _recurrent("LSTM", 4),
     "lstm-reverse": _recurrent("LSTM", 4, "reverse"),
     "lstm-bidirectional": _recurrent("LSTM", 4, "bidirectional", bias=False),

@@ -11,15 +11,20 @@ import numpy as np
 import onnx_ir as ir
 
 from recast.formats.torch.write_state import Entry
-from recast.formats.torch.writing import Refuse, _support, handlers
+from recast.formats.torch.writing import Handler, Refuse, _support, handlers
 from recast.formats.torch.writing._ints import Ints
 from recast.formats.torch.writing._literals import list_literal, literal
 from recast.formats.torch.writing._names import RESERVED, Unique, local, path_parts
 from recast.formats.torch.writing._tree import Tree
-from recast.formats.torch.writing._types import FLOATS, TYPES, WIDE_UNSIGNED, TorchType
+from recast.formats.torch.writing._types import BITS, FLOATS, TYPES, WIDE_UNSIGNED, TorchType
 from recast.graph import LAYER, view
 
 _LITERAL_ITEMS = 24  # constants up to this many elements are written into the source
+# operators that only move elements about, by calls that PyTorch lacks for the wide unsigned integers
+_MOVES = frozenset({
+    "Compress", "DepthToSpace", "Gather", "GatherElements", "GatherND", "OneHot", "Pad", "ReverseSequence",
+    "ScatterElements", "ScatterND", "Slice", "SpaceToDepth", "TensorScatter", "Trilu", "Where",
+})  # fmt: skip
 _MODULE_TENSOR = re.compile(r"(.+)\.(weight|kernel|gamma)$")
 
 
@@ -46,6 +51,7 @@ class Emitter:
         self.done: set[ir.Node] = set()
         self.output_types: dict[ir.Value, str] = {}
         self._indent = 2
+        self._bits = ""  # the signed type that stands for a wide unsigned one in the operator at hand
         self._expressions: dict[ir.Value, str] = {}
         self._ints: dict[ir.Value, Ints] = {}
         self._modules: dict[tuple[object, ...], str] = {}
@@ -73,12 +79,24 @@ class Emitter:
             try:
                 if handler is None:
                     raise Refuse("no PyTorch form is known")
-                self._settle(node, handler(self, node))
+                self._settle(node, self._moved(node, handler) if node.op_type in _MOVES else handler(self, node))
             except Refuse as reason:
                 domain = f"{node.domain}::" if node.domain else ""
                 self.problems.append(f"{domain}{node.op_type} (layer {view.layer_of(node)}): {reason}")
                 for value in node.outputs:
                     self._expressions.setdefault(value, "None")
+
+    def _moved(self, node: ir.Node, handler: Handler) -> str | Ints | None:
+        """PyTorch does not move the wide unsigned integers about: it moves the signed ones that have the same bits."""
+        wide = next((v.dtype for v in node.inputs if v is not None and v.dtype in BITS), None)
+        if wide is None:
+            return handler(self, node)
+        self._bits = BITS[wide]
+        try:
+            code = handler(self, node)
+        finally:
+            self._bits = ""
+        return f"{code}.view({self.dtype(node.outputs[0])})"
 
     def _settle(self, node: ir.Node, result: str | Ints | None) -> None:
         if result is None:
@@ -144,6 +162,10 @@ class Emitter:
 
     def tensor(self, value: ir.Value) -> str:
         """The expression of a value as a tensor."""
+        code = self._tensor(value)
+        return f"{code}.view({self._bits})" if self._bits and value.dtype in BITS else code
+
+    def _tensor(self, value: ir.Value) -> str:
         known = self._expressions.get(value)
         if known is not None:
             return known

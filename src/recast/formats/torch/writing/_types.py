@@ -46,3 +46,4 @@ FLOATS = frozenset({_D.FLOAT, _D.DOUBLE, _D.FLOAT16, _D.BFLOAT16})
 SIGNED = frozenset({_D.INT64, _D.INT32, _D.INT16, _D.INT8})
 WIDE_UNSIGNED = frozenset({_D.UINT16, _D.UINT32, _D.UINT64})
 INTEGERS = SIGNED | WIDE_UNSIGNED | {_D.UINT8}
+BITS = {_D.UINT16: "torch.int16", _D.UINT32: "torch.int32", _D.UINT64: "torch.int64"}  # of the same width

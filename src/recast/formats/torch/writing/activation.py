@@ -9,7 +9,7 @@ import onnx_ir as ir
 from recast.formats.torch.writing import writes
 from recast.formats.torch.writing._emitter import Emitter, Weight
 from recast.formats.torch.writing._literals import number
-from recast.formats.torch.writing._types import FLOATS
+from recast.formats.torch.writing._types import FLOATS, WIDE_UNSIGNED
 from recast.formats.torch.writing.convolution import dtype_option, plain
 from recast.graph import view
 
@@ -22,6 +22,8 @@ _MODULES = {
 @writes(*_MODULES)
 def simple(e: Emitter, node: ir.Node) -> str:
     value = node.inputs[0]
+    if value is not None and value.dtype in WIDE_UNSIGNED:
+        return f"{e.x(node)}.clone()"  # none of them is negative
     if value is not None and value.dtype not in FLOATS:
         return f"torch.relu({e.x(node)})"
     return f"{e.module(node, _MODULES[node.op_type], {})}({e.x(node)})"
@@ -37,7 +39,6 @@ _WITH_ATTRIBUTES: dict[str, Callable[[ir.Node], str]] = {
     "Celu": lambda n: f"nn.CELU({_attribute(n, 'alpha', 1.0)})",
     "ThresholdedRelu": lambda n: f"nn.Threshold({_attribute(n, 'alpha', 1.0)}, 0.0)",
     "Gelu": lambda n: "nn.GELU()" if view.attr(n, "approximate", "none") == "none" else 'nn.GELU("tanh")',
-    "Softmax": lambda n: f"nn.Softmax({view.attr(n, 'axis', -1)})",
     "LogSoftmax": lambda n: f"nn.LogSoftmax({view.attr(n, 'axis', -1)})",
 }
 
@@ -45,6 +46,19 @@ _WITH_ATTRIBUTES: dict[str, Callable[[ir.Node], str]] = {
 @writes(*_WITH_ATTRIBUTES)
 def with_attributes(e: Emitter, node: ir.Node) -> str:
     return f"{e.module(node, _WITH_ATTRIBUTES[node.op_type](node), {})}({e.x(node)})"
+
+
+_HALF_SUM = 65504  # of more ones the sum in half precision may overflow
+
+
+@writes("Softmax")
+def softmax(e: Emitter, node: ir.Node) -> str:
+    axis, value = view.attr(node, "axis", -1), node.inputs[0]
+    if value is not None and value.dtype == ir.DataType.FLOAT16 and value.shape is not None and len(value.shape):
+        length = view.dims(value)[axis]
+        if isinstance(length, int) and 0 < length < _HALF_SUM:
+            return f"{e.helper('half_softmax')}({e.x(node)}, {axis})"
+    return f"{e.module(node, f'nn.Softmax({axis})', {})}({e.x(node)})"
 
 
 @writes("Softplus")

@@ -7,6 +7,7 @@ import onnx_ir as ir
 from recast.formats.torch.writing import Refuse, writes
 from recast.formats.torch.writing._emitter import Emitter
 from recast.formats.torch.writing._literals import number
+from recast.formats.torch.writing.elementwise import input_type
 from recast.graph import view
 
 
@@ -28,7 +29,11 @@ def attention(e: Emitter, node: ir.Node) -> str:
     causal = bool(view.attr(node, "is_causal", 0))
     if _plain_attention(e, node):
         extra = (", is_causal=True" if causal else "") + (f", scale={number(scale)}" if scale else "")
-        return f"F.scaled_dot_product_attention({', '.join(e.xs(node)[:3])}{extra}, enable_gqa=True)"
+        half = input_type(node) in (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
+        # in half precision PyTorch's kernel for CPUs rounds the weights before it uses them
+        xs = ", ".join(x + (".float()" if half else "") for x in e.xs(node)[:3])
+        back = f".to({e.dtype(node.outputs[0])})" if half else ""
+        return f"F.scaled_dot_product_attention({xs}{extra}, enable_gqa=True){back}"
     xs = [*e.xs(node), *["None"] * 7][:7]
     heads = f"({view.attr(node, 'q_num_heads')}, {view.attr(node, 'kv_num_heads')})"
     window = f"({view.attr(node, 'left_window_size', -1)}, {view.attr(node, 'right_window_size', -1)})"

@@ -162,3 +162,15 @@ def conv_integer(e: Emitter, node: ir.Node) -> str:
 def transposed(array: np.ndarray) -> np.ndarray:
     """A matrix the other way round."""
     return array.T
+
+
+@writes("DeformConv")
+def deform_conv(e: Emitter, node: ir.Node) -> str:
+    kernel, x = node.inputs[1], node.inputs[0]
+    if kernel is None or kernel.shape is None or len(kernel.shape) != 4 or x is None or x.dtype not in FLOATS:
+        raise Refuse("only two spatial dimensions")
+    tensors = ", ".join([*e.xs(node), "None", "None"][:5])
+    stride, dilation = view.attr(node, "strides") or [1, 1], view.attr(node, "dilations") or [1, 1]
+    pads = view.attr(node, "pads") or [0, 0, 0, 0]
+    groups = f"{view.attr(node, 'group', 1)}, {view.attr(node, 'offset_group', 1)}"
+    return f"{e.helper('deform_conv')}({tensors}, {stride}, {pads}, {dilation}, {groups})"

@@ -23,10 +23,24 @@ def input_type(node: ir.Node, index: int = 0) -> ir.DataType | None:
 
 
 def widened(e: Emitter, node: ir.Node, index: int) -> str:
-    """An input as a type that PyTorch computes with: the wide unsigned ones go to int64."""
+    """An input as a type that PyTorch computes with: the wide unsigned ones go to int64, modulo 2**64."""
     if input_type(node, index) in WIDE_UNSIGNED:
         return f"{e.x(node, index)}.to(torch.int64)"
     return e.operand(node, index)
+
+
+def comparable(e: Emitter, node: ir.Node, index: int) -> str:
+    """An input as a type in which PyTorch tells larger from smaller."""
+    if input_type(node, index) == ir.DataType.UINT64:
+        return f"{e.helper('ordered')}({e.x(node, index)})"
+    return widened(e, node, index)
+
+
+def compared(e: Emitter, node: ir.Node, code: str) -> str:
+    """The way back from ``comparable``."""
+    if input_type(node) == ir.DataType.UINT64:
+        return f"{e.helper('unordered')}({code})"
+    return _narrow(e, node, code)
 
 
 def _narrow(e: Emitter, node: ir.Node, code: str) -> str:
@@ -61,7 +75,8 @@ def infix(e: Emitter, node: ir.Node) -> str | Ints:
         return host
     if node.op_type in _COMPARES and input_type(node) == ir.DataType.STRING:
         raise Refuse("PyTorch has no strings")
-    code = f"{widened(e, node, 0)} {_INFIX[node.op_type]} {widened(e, node, 1)}"
+    side = comparable if node.op_type in _COMPARES and node.op_type != "Equal" else widened
+    code = f"{side(e, node, 0)} {_INFIX[node.op_type]} {side(e, node, 1)}"
     return code if node.op_type in _COMPARES else _narrow(e, node, code)
 
 
@@ -70,6 +85,8 @@ def div(e: Emitter, node: ir.Node) -> str | Ints:
     host = _host(e, node)
     if host is not None:
         return host
+    if input_type(node) == ir.DataType.UINT64:
+        return f"{e.helper('divide_unsigned')}({e.x(node)}, {e.x(node, 1)})"
     a, b = widened(e, node, 0), widened(e, node, 1)
     if input_type(node) in FLOATS:
         return f"{a} / {b}"
@@ -82,6 +99,8 @@ def _tensor_first(e: Emitter, node: ir.Node, code: str) -> str:
 
 @writes("Mod")
 def mod(e: Emitter, node: ir.Node) -> str:
+    if input_type(node) == ir.DataType.UINT64:
+        return f"{e.helper('remainder_unsigned')}({e.x(node)}, {e.x(node, 1)})"
     call = "torch.fmod" if view.attr(node, "fmod", 0) else "torch.remainder"
     a = _tensor_first(e, node, widened(e, node, 0))
     return _narrow(e, node, f"{call}({a}, {widened(e, node, 1)})")
@@ -101,19 +120,19 @@ def pow_(e: Emitter, node: ir.Node) -> str:
 @writes("BitShift")
 def bit_shift(e: Emitter, node: ir.Node) -> str:
     call = "left" if view.attr(node, "direction") == "LEFT" else "right"
+    if input_type(node) == ir.DataType.UINT64 and call == "right":
+        return f"{e.helper('shift_right_unsigned')}({e.x(node)}, {e.x(node, 1)})"
     a, b = (f"{e.x(node, i)}.to(torch.int64)" if input_type(node) in WIDE_UNSIGNED else e.x(node, i) for i in (0, 1))
     return _narrow(e, node, f"torch.bitwise_{call}_shift({a}, {b})")
 
 
 def _folded(e: Emitter, node: ir.Node, call: str) -> str:
-    items = [
-        f"{e.x(node, i)}.to(torch.int64)" if input_type(node) in WIDE_UNSIGNED else e.x(node, i)
-        for i in range(len(node.inputs))
-    ]
+    wide = input_type(node) in WIDE_UNSIGNED
+    items = [comparable(e, node, i) if wide else e.x(node, i) for i in range(len(node.inputs))]
     code = items[0]
     for item in items[1:]:
         code = f"{call}({code}, {item})"
-    return _narrow(e, node, code)
+    return compared(e, node, code)
 
 
 @writes("Max")
@@ -151,6 +170,8 @@ _UNARY = {
 def unary(e: Emitter, node: ir.Node) -> str:
     kind = input_type(node)
     x = e.x(node)
+    if kind in WIDE_UNSIGNED and node.op_type in ("Abs", "Sign"):  # none of them is negative
+        return f"{x}.clone()" if node.op_type == "Abs" else f"(~({x} == 0)).to({e.dtype(node.outputs[0])})"
     if kind in WIDE_UNSIGNED:
         return _narrow(e, node, _UNARY[node.op_type].format(f"{x}.to(torch.int64)"))
     return _UNARY[node.op_type].format(x)
@@ -189,8 +210,8 @@ def clip(e: Emitter, node: ir.Node) -> str:
         e.alias(node.outputs[0], x)
         return x
     if kind in WIDE_UNSIGNED:
-        bounds = [b if b == "None" else f"{b}.to(torch.int64)" for b in bounds]
-        return _narrow(e, node, f"torch.clamp({x}.to(torch.int64), {', '.join(bounds)})")
+        bounds = ["None" if b == "None" else comparable(e, node, i + 1) for i, b in enumerate(bounds)]
+        return compared(e, node, f"torch.clamp({comparable(e, node, 0)}, {', '.join(bounds)})")
     if "None" not in bounds and any(c is None for c in constant):
         bounds = [e.x(node, 1), e.x(node, 2)]
     if "None" not in bounds and all(c is not None for c in constant):
@@ -198,6 +219,9 @@ def clip(e: Emitter, node: ir.Node) -> str:
     # one side at a time: the upper bound wins, as in ONNX
     code = x if bounds[0] == "None" else f"torch.clamp({x}, min={bounds[0]})"
     return code if bounds[1] == "None" else f"torch.clamp({code}, max={bounds[1]})"
+
+
+_UNSIGNED_TARGETS = WIDE_UNSIGNED - {ir.DataType.UINT64}
 
 
 @writes("Cast", "CastLike")
@@ -219,7 +243,7 @@ def cast(e: Emitter, node: ir.Node) -> str | Ints:
     if target == "float8_e4m3fn" and value.dtype in FLOATS:
         x = e.x(node)  # beyond the largest number (ties go to it) there is only NaN
         return f"torch.where({x}.abs() > 464.0, math.nan, {x}).to(torch.float8_e4m3fn)"
-    if value.dtype in FLOATS and out in (ir.DataType.UINT8, ir.DataType.INT8, ir.DataType.INT16, *WIDE_UNSIGNED):
+    if value.dtype in FLOATS and out in (ir.DataType.UINT8, ir.DataType.INT8, ir.DataType.INT16, *_UNSIGNED_TARGETS):
         return f"{e.x(node)}.to(torch.int64).to(torch.{target})"
     return f"{e.x(node)}.to(torch.{target})"
 

@@ -105,12 +105,17 @@ def max_unpool(e: Emitter, node: ir.Node) -> str:
 
 @writes("Col2Im")
 def col2im(e: Emitter, node: ir.Node) -> str:
-    image, block = e.ints(node, 1), e.ints(node, 2)
-    pads = view.attr(node, "pads") or [0, 0, 0, 0]
-    if image is None or block is None or len(image.items) != 2 or pads[:2] != pads[2:]:
-        raise Refuse("other than two axes with equal padding")
-    dilation, stride = view.attr(node, "dilations") or [1, 1], view.attr(node, "strides") or [1, 1]
-    return f"F.fold({e.x(node)}, {image.code()}, {block.code()}, {dilation}, {pads[:2]}, {stride})"
+    image = node.inputs[1]
+    rank = view.static_shape(image) if image is not None else None
+    if not rank:
+        raise Refuse("how many axes the image has is known only at run time")
+    ones = [1] * rank[0]
+    dilation, stride = view.attr(node, "dilations") or ones, view.attr(node, "strides") or ones
+    pads = view.attr(node, "pads") or [0] * (2 * rank[0])
+    args = f"{e.x(node)}, {e.list_code(node, 1)}, {e.list_code(node, 2)}, {dilation}"
+    if rank[0] == 2 and pads[:2] == pads[2:]:
+        return f"F.fold({args}, {pads[:2]}, {stride})"
+    return f"{e.helper('fold_windows')}({args}, {pads}, {stride})"
 
 
 @writes("CenterCropPad")

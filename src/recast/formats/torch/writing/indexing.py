@@ -7,7 +7,7 @@ import onnx_ir as ir
 from recast.formats.torch.writing import Refuse, writes
 from recast.formats.torch.writing._emitter import Emitter, Weight
 from recast.formats.torch.writing._ints import Ints
-from recast.formats.torch.writing._types import FLOATS
+from recast.formats.torch.writing._types import FLOATS, WIDE_UNSIGNED
 from recast.formats.torch.writing.convolution import dtype_option, plain
 from recast.formats.torch.writing.elementwise import input_type
 from recast.graph import view
@@ -49,6 +49,8 @@ def _reduction(node: ir.Node) -> str:
     reduction: str = view.attr(node, "reduction", "none")
     if reduction not in ("none", "add", "mul", "max", "min"):
         raise Refuse(f"reduction {reduction!r}")
+    if reduction in ("max", "min") and input_type(node) in WIDE_UNSIGNED:
+        raise Refuse("PyTorch has no largest or smallest of wide unsigned integers")
     return reduction
 
 

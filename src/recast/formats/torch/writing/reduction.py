@@ -7,7 +7,7 @@ import onnx_ir as ir
 from recast.formats.torch.writing import Refuse, writes
 from recast.formats.torch.writing._emitter import Emitter
 from recast.formats.torch.writing._types import FLOATS, WIDE_UNSIGNED
-from recast.formats.torch.writing.elementwise import input_type
+from recast.formats.torch.writing.elementwise import comparable, compared, input_type
 from recast.formats.torch.writing.reshape import rank_of
 from recast.graph import view
 
@@ -46,6 +46,8 @@ def _reduced(e: Emitter, node: ir.Node, arguments: str) -> str:
     if kind in FLOATS:
         return pattern.format(x=x, a=arguments)
     back = f".to({e.dtype(node.outputs[0])})"
+    if extreme and kind == ir.DataType.UINT64:
+        return compared(e, node, pattern.format(x=comparable(e, node, 0), a=arguments))
     if extreme:
         wide = f"{x}.to(torch.int64)" if kind in WIDE_UNSIGNED or kind == ir.DataType.BOOL else x
         return pattern.format(x=wide, a=arguments) + back
@@ -79,6 +81,10 @@ def _empty_extreme(e: Emitter, node: ir.Node) -> str:
 
 def _no_axes(node: ir.Node, x: str) -> str:
     """What is left of a reduction over no axis at all."""
+    if input_type(node) in WIDE_UNSIGNED:
+        wide = f"{x}.to(torch.float64).log()" if "Log" in node.op_type else f"{x}.to(torch.int64).square()"
+        kept = node.op_type not in ("ReduceLogSum", "ReduceSumSquare")
+        return f"{x}.clone()" if kept else f"{wide}.to({x}.dtype)"
     return {
         "ReduceL1": f"{x}.abs()", "ReduceL2": f"{x}.abs()", "ReduceSumSquare": f"{x}.square()",
         "ReduceLogSum": f"{x}.log()",
@@ -90,11 +96,15 @@ def reduce_prod(e: Emitter, node: ir.Node) -> str:
     x, rank = e.x(node), rank_of(node)
     axes = e.ints(node, 1)
     keep = bool(view.attr(node, "keepdims", 1))
+    if input_type(node) in WIDE_UNSIGNED:
+        x = f"{x}.to(torch.int64)"
     if e.value(node, 1) is not None and (axes is None or axes.constant is None):
-        return f"{e.helper('reduce_prod')}({x}, {e.list_code(node, 1)}, {keep})"
+        back = f".to({e.dtype(node.outputs[0])})" if input_type(node) in WIDE_UNSIGNED else ""
+        noop = bool(view.attr(node, "noop_with_empty_axes", 0))
+        return f"{e.helper('reduce_prod')}({x}, {e.list_code(node, 1)}, {keep}, {noop}){back}"
     numbers = axes.constant if axes is not None else None
     if not numbers and view.attr(node, "noop_with_empty_axes", 0):
-        return f"{x}.clone()"
+        return f"{e.x(node)}.clone()"
     listed = sorted((a % rank for a in numbers), reverse=True) if numbers else list(reversed(range(rank)))
     back = "" if input_type(node) in FLOATS else f".to({e.dtype(node.outputs[0])})"
     return x + "".join(f".prod({a}, keepdim={keep})" for a in listed) + back
@@ -106,7 +116,7 @@ def arg(e: Emitter, node: ir.Node) -> str:
     keep = ", keepdim=True" if view.attr(node, "keepdims", 1) else ""
     call = node.op_type.lower()
     if input_type(node) in WIDE_UNSIGNED:
-        x = f"{x}.to(torch.int64)"
+        x = comparable(e, node, 0)
     if view.attr(node, "select_last_index", 0):
         return f"{x}.shape[{axis}] - 1 - {x}.flip({axis}).{call}({axis}{keep})"
     return f"{x}.{call}({axis}{keep})"
@@ -118,9 +128,13 @@ def cumulative(e: Emitter, node: ir.Node) -> str:
     place = str(int(axis.reshape(-1)[0])) if axis is not None else f"int({e.x(node, 1)})"
     flags = "".join(f", {n}=True" for n in ("exclusive", "reverse") if view.attr(node, n, 0))
     call = "cumulative_sum" if node.op_type == "CumSum" else "cumulative_product"
+    wide = input_type(node) in WIDE_UNSIGNED
+    x = f"{e.x(node)}.to(torch.int64)" if wide else e.x(node)
+    kind = e.dtype(node.outputs[0])
+    back = f".to({kind})" if wide else ""
     if not flags:
-        return f"{e.x(node)}.{node.op_type.lower()}({place}, dtype={e.dtype(node.outputs[0])})"
-    return f"{e.helper(call)}({e.x(node)}, {place}{flags})"
+        return f"{x}.{node.op_type.lower()}({place}, dtype={'torch.int64' if wide else kind}){back}"
+    return f"{e.helper(call)}({x}, {place}{flags}){back}"
 
 
 @writes("TopK")
@@ -140,7 +154,8 @@ def unique(e: Emitter, node: ir.Node) -> str:
 
 @writes("NonZero")
 def non_zero(e: Emitter, node: ir.Node) -> str:
-    return f"{e.x(node)}.nonzero().T"
+    x = f"({e.x(node)} != 0)" if input_type(node) in WIDE_UNSIGNED else e.x(node)
+    return f"{x}.nonzero().T"
 
 
 @writes("Trilu")
@@ -154,7 +169,10 @@ def trilu(e: Emitter, node: ir.Node) -> str:
 def eye_like(e: Emitter, node: ir.Node) -> str:
     x = e.x(node)
     k = view.attr(node, "k", 0)
-    return f"torch.ones_like({x}, dtype={e.dtype(node.outputs[0])}).triu({k}).tril({k})"
+    kind = e.dtype(node.outputs[0])
+    if node.outputs[0].dtype in WIDE_UNSIGNED:
+        return f"torch.ones_like({x}, dtype=torch.int64).triu({k}).tril({k}).to({kind})"
+    return f"torch.ones_like({x}, dtype={kind}).triu({k}).tril({k})"
 
 
 @writes("Compress")

@@ -245,7 +245,8 @@ def pad(e: Emitter, node: ir.Node) -> str:
     fill = e.const(node, 2)
     numbers = pads.constant if pads is not None else None
     listed = list(range(rank)) if axes is None else [a % rank for a in axes.constant or []]
-    known = numbers is not None and (axes is not None or e.value(node, 3) is None)
+    exact = fill is None or fill.dtype.kind not in "iu" or abs(int(fill.reshape(-1)[0])) < 1 << 31
+    known = numbers is not None and exact and (axes is not None or e.value(node, 3) is None)
     if known and numbers and mode == "constant" and (fill is not None or e.value(node, 2) is None):
         amounts = [0] * (2 * rank)
         for i, axis in enumerate(listed):

@@ -21,3 +21,9 @@ def shrink(x: Tensor, bias: float, limit: float) -> Tensor:
 def hardmax(x: Tensor, axis: int) -> Tensor:
     """1 at the first largest element along an axis, else 0."""
     return F.one_hot(x.argmax(axis), x.shape[axis]).movedim(-1, axis).to(x.dtype)
+
+
+def half_softmax(x: Tensor, axis: int) -> Tensor:
+    """Softmax in half precision as ONNX spells it out: every step is rounded, not only the last."""
+    y = torch.exp(x - x.amax(axis, keepdim=True))
+    return y / y.sum(axis, keepdim=True)

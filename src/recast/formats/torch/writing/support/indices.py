@@ -87,14 +87,14 @@ def one_hot(index: Tensor, depth: int, values: Tensor, axis: int) -> Tensor:
 
 def top_k(x: Tensor, k: int, axis: int, largest: bool) -> tuple[Tensor, Tensor]:
     """The k largest (or smallest) along an axis, sorted; of equal ones the first comes first."""
-    kind = x.dtype
-    wide = x.to(torch.int64) if kind in (torch.uint16, torch.uint32, torch.uint64) else x
-    values, index = torch.sort(wide, dim=axis, descending=largest, stable=True)
-    return values.narrow(axis, 0, k).to(kind), index.narrow(axis, 0, k)
+    values, index = torch.sort(x, dim=axis, descending=largest, stable=True)
+    return values.narrow(axis, 0, k), index.narrow(axis, 0, k)
 
 
-def reduce_prod(x: Tensor, axes: list[int], keep: bool) -> Tensor:
-    """Product over several axes."""
+def reduce_prod(x: Tensor, axes: list[int], keep: bool, noop: bool) -> Tensor:
+    """Product over several axes; ``noop``: none of them means none, else it means all."""
+    if noop and not axes:
+        return x
     for axis in sorted((a % x.dim() for a in axes or range(x.dim())), reverse=True):
         x = x.prod(axis, keepdim=keep, dtype=x.dtype)
     return x
