@@ -40,3 +40,17 @@ def test_functions_without_handler_are_written_out(tmp_path: Path, rng: np.rando
     x = rng.standard_normal((3, 13)).astype(np.float32)
     found = Session(str(tmp_path / "net.py"), {"trust": True}).run({"x": x})["y"]
     np.testing.assert_allclose(found, x * np.sin(np.pi * np.arange(13) / 13) ** 2, rtol=0, atol=1e-6)
+
+
+def test_windows_of_one_axis_are_added_up(tmp_path: Path, rng: np.random.Generator) -> None:
+    """By hand: ONNX Runtime 1.32 ignores the strides of a one-dimensional Col2Im."""
+    b = Builder()
+    x = b.input("x", ir.DataType.FLOAT, ("batch", 6, 7))
+    b.output(b.op("Col2Im", [x, b.const([17]), b.const([3])], {"strides": [2], "dilations": [2]}), "y")
+    x = rng.standard_normal((3, 6, 7)).astype(np.float32)
+    wanted = np.zeros((3, 2, 17), np.float32)
+    for tap in range(3):
+        for place in range(7):
+            wanted[:, :, 2 * place + 2 * tap] += x.reshape(3, 2, 3, 7)[:, :, tap, place]
+    found = opened(b.model(), tmp_path).run({"x": x})["y"]
+    np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-6)

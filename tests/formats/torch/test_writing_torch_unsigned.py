@@ -67,6 +67,8 @@ def test_two_operands(op: str, kind: str, tmp_path: Path, rng: np.random.Generat
 @pytest.mark.parametrize("kind", TYPES)
 @pytest.mark.parametrize("op", SINGLES)
 def test_one_operand(op: str, kind: str, tmp_path: Path, rng: np.random.Generator) -> None:
+    if kind == "uint16" and (op.startswith("Reduce") or op == "CumSum"):
+        pytest.skip("ONNX does not reduce 16-bit integers")
     a = numbers(rng, np.dtype(kind))
     attributes, more, reference = SINGLES[op]
     b = Builder()
