@@ -31,9 +31,9 @@ def attention(e: Emitter, node: ir.Node) -> str:
         extra = (", is_causal=True" if causal else "") + (f", scale={number(scale)}" if scale else "")
         half = input_type(node) in (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
         # in half precision PyTorch's kernel for CPUs rounds the weights before it uses them
-        xs = ", ".join(x + (".float()" if half else "") for x in e.xs(node)[:3])
+        used = ", ".join(x + (".float()" if half else "") for x in e.xs(node)[:3])
         back = f".to({e.dtype(node.outputs[0])})" if half else ""
-        return f"F.scaled_dot_product_attention({xs}{extra}, enable_gqa=True){back}"
+        return f"F.scaled_dot_product_attention({used}{extra}, enable_gqa=True){back}"
     xs = [*e.xs(node), *["None"] * 7][:7]
     heads = f"({view.attr(node, 'q_num_heads')}, {view.attr(node, 'kv_num_heads')})"
     window = f"({view.attr(node, 'left_window_size', -1)}, {view.attr(node, 'right_window_size', -1)})"
