@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from recast.compression._method import Plan
-from recast.compression.edits import Cut, Edit, PackWeight, ReplaceNode, RoundValue, SetAttribute, SetWeight
+from recast.compression.edits import Cut, Edit, PackWeight, ReplaceNode, RoundValue, SetAttribute, SetInput, SetWeight
 from recast.errors import InternalError
 from recast.graph.infer import constant, infer_node
 from recast.graph.view import layer_of
@@ -26,7 +26,7 @@ def apply(model: ir.Model, plan: Plan) -> ir.Model:
     work = _Work(made)
     for edit in plan.edits:
         work.do(edit)
-    if any(isinstance(e, Cut | SetWeight | ReplaceNode | SetAttribute) for e in plan.edits):
+    if any(isinstance(e, Cut | SetWeight | ReplaceNode | SetAttribute | SetInput) for e in plan.edits):
         _infer(made.graph)
     remove_dead(made.graph)
     return made
@@ -55,8 +55,12 @@ class _Work:
             case RoundValue():
                 self.round(edit)
             case SetAttribute():
-                node = self.node(edit.node)
-                node.attributes[edit.name] = ir.convenience.convert_attribute(edit.name, edit.value)
+                self.node(edit.node).attributes.pop(edit.name, None)
+                if edit.value is not None:
+                    made = ir.convenience.convert_attribute(edit.name, edit.value)
+                    self.node(edit.node).attributes[edit.name] = made
+            case SetInput():
+                self.set_input(edit)
             case ReplaceNode():
                 self.replace(edit)
 
@@ -80,6 +84,13 @@ class _Work:
         value.const_value = tensor
         value.dtype = tensor.dtype
         value.shape = ir.Shape(array.shape)
+
+    def set_input(self, edit: SetInput) -> None:
+        """A constant of the node's own."""
+        node = self.node(edit.node)
+        if len(node.inputs) <= edit.index:
+            node.resize_inputs(edit.index + 1)
+        node.replace_input_with(edit.index, self.editor.weight(f"{edit.node}/in{edit.index}", edit.array))
 
     def pack(self, edit: PackWeight) -> None:
         """Integers → DequantizeLinear in the weight's place."""

@@ -85,8 +85,21 @@ class Cut:
 
 
 @dataclass(frozen=True)
+class SetInput:
+    """Give a node a constant of its own as one of its inputs (a shape, sizes, bounds)."""
+
+    node: str
+    index: int
+    array: np.ndarray
+
+    def told(self) -> str:
+        """In words."""
+        return f"{self.node}: input {self.index} = {self.array.reshape(-1).tolist()}"
+
+
+@dataclass(frozen=True)
 class SetAttribute:
-    """Give a node's attribute another value (``group`` after a cut …)."""
+    """Give a node's attribute another value (``group`` after a cut …); None removes it."""
 
     node: str
     name: str
@@ -120,7 +133,7 @@ class ReplaceNode:
         return f"replace {self.node} by {' → '.join(p.op_type for p in self.pieces)}"
 
 
-Edit = SetWeight | PackWeight | RoundValue | Cut | SetAttribute | ReplaceNode
+Edit = SetWeight | PackWeight | RoundValue | Cut | SetInput | SetAttribute | ReplaceNode
 
 
 def stored(integers: np.ndarray, bits: int) -> np.ndarray:
