@@ -62,7 +62,7 @@ def edits(
     made: list[Edit] = []
     arrays: dict[str, np.ndarray] = {}
     for use, cut in usable.items():
-        made += _one(use, cut, seen[use.value.name or "", use.axis], arrays)
+        made += _one(use, cut, seen[use.value.name or "", use.axis], arrays, _stay(groups, use, gone))
     left = [layer_of(u.node) for u in lost if u not in usable]
     told = Finding(f"{len(left)} readers of cut units are not repaired", ", ".join(left[:5])) if left else None
     return made, (told,) if told else ()
@@ -89,8 +89,14 @@ def observe(model: ir.Model, wanted: list[tuple[str, int, int]], samples: Sample
     return found
 
 
-def _one(use: Use, cut: np.ndarray, moments: Moments, arrays: dict[str, np.ndarray]) -> list[Edit]:
-    """One reader's new weight and bias."""
+def _stay(groups: Groups, use: Use, gone: set[int]) -> np.ndarray:
+    """Which of the reader's own outputs stay (bool)."""
+    outputs = [i for i in range(len(use.weight.shape or ())) if i != use.weight_axis]
+    return ~np.isin(groups.units_of(use.weight, outputs[0]), list(gone))
+
+
+def _one(use: Use, cut: np.ndarray, moments: Moments, arrays: dict[str, np.ndarray], stay: np.ndarray) -> list[Edit]:
+    """One reader's new weight (before the cut) and bias (after it)."""
     name, bias = use.weight.name or "", _bias(use)
     guess, offset = regress(moments, cut, intercept=bias is not None)
     weight = arrays.get(name)
@@ -106,7 +112,7 @@ def _one(use: Use, cut: np.ndarray, moments: Moments, arrays: dict[str, np.ndarr
     if bias is not None:
         per_output = shift.reshape(len(bias), -1).sum(axis=1)  # every place of a kernel adds its own
         if np.any(bias + per_output):
-            found.append(SetInput(use.node.name or "", 2, (bias + per_output).astype(weight.dtype)))
+            found.append(SetInput(use.node.name or "", 2, (bias + per_output)[stay].astype(weight.dtype)))
     return found
 
 

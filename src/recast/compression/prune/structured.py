@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from recast.compression._method import Needs, Plan, Skip, Statistics
+from recast.compression.apply import apply
 from recast.compression.groups import Group, Groups, find
-from recast.compression.prune import _importance, _repair
+from recast.compression.prune import _importance, _repair, _statistics
 from recast.errors import BadRecipe
 from recast.graph.finding import Finding
 
@@ -35,7 +36,8 @@ class Structured:
         scope: ``uniform``: the same share of each group; ``global``: the least important of all groups.
         multiple: keep a multiple of so many (8 suits most kernels); small groups keep at least one unit.
         most: of one group, at most this share goes (``global`` only).
-        repair: ``least-squares``: readers take over what the cut units gave, as far as the kept ones tell it; ``none``.
+        repair: ``least-squares``: readers take over what the cut units gave, as far as the kept ones tell it, and
+            normalisations get new statistics; ``none``.
         samples: that the repair and the activation criterion look at.
     """
 
@@ -75,6 +77,9 @@ class Structured:
         if self.repair != "none":
             repaired, findings = _repair.edits(model, groups, gone, statistics)
             edits = [*repaired, *edits]
+            if statistics.samples is not None:
+                cut = apply(model, Plan("structured", tuple(edits)))
+                edits += _statistics.edits(cut, statistics.samples)
         table = {g.name: [len(g.units), len(g.units) - len(u)] for g, u in zip(groups.groups, chosen, strict=True)}
         skips = tuple(Skip(g.name, "too few units") for g, u in zip(groups.groups, chosen, strict=True) if not len(u))
         notes: dict[str, Any] = {"units before and after": table, "cut": len(gone)}
