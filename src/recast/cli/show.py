@@ -134,7 +134,7 @@ def conversion(result: Conversion, as_json: bool) -> None:
         return
     findings(result.findings)
     for file in result.files:
-        size = file.stat().st_size if file.is_file() else 0
+        size = sum(p.stat().st_size for p in [file, *file.rglob("*")] if p.is_file())
         say(f"  {file}  ({bytes_text(size)})", "bold")
     if result.report is None or result.verdict == "not judged":
         say(result.verdict, _STYLES[result.verdict])

@@ -15,7 +15,11 @@ from recast.formats._format import Format
 def catalogue() -> dict[str, Format]:
     """All formats by name."""
     names = sorted(m.name for m in pkgutil.iter_modules(__path__) if m.ispkg)
-    return {f.name: f for f in (importlib.import_module(f"{__name__}.{n}").FORMAT for n in names)}
+    found: dict[str, Format] = {f.name: f for f in (importlib.import_module(f"{__name__}.{n}").FORMAT for n in names)}
+    for format_ in found.values():
+        if format_.via:
+            format_.borrow(found[format_.via])
+    return found
 
 
 def by_name(name: str) -> Format:

@@ -72,10 +72,18 @@ class Format(ABC):
     can_read: ClassVar[bool] = True
     can_write: ClassVar[bool] = True
     has_graph: ClassVar[bool] = True  # False: weights only
+    via: ClassVar[str] = ""  # the format that is written first; ``write`` makes this one of its file
+    through: Format | None = None  # that format; the catalogue sets it
 
     def native(self, node: ir.Node) -> bool:
         """Whether the writer has a form for a node; the pass ``decompose`` writes others as plainer operators."""
         return True
+
+    def borrow(self, other: Format) -> None:
+        """Be written through another format: the graph must be as that one wishes it."""
+        self.through = other
+        for name in ("layout", "passes", "rnn_batch_major", "keep_functions"):
+            setattr(self, name, getattr(other, name))
 
     @abstractmethod
     def sniff(self, path: Path, head: bytes) -> bool:

@@ -5,21 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from recast.formats._format import Artifact, Format, Layout, ReadOptions, Runner, WriteOptions
+from recast.formats._format import Artifact, Format, ReadOptions, Runner, WriteOptions
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
 
 class SavedModel(Format):
-    """TensorFlow's own files. Frozen graphs are read, and SavedModels of TensorFlow 1 and 2."""
+    """TensorFlow's own files. Frozen graphs and SavedModels are read; SavedModels are written where TensorFlow is."""
 
     name: ClassVar[str] = "savedmodel"
     title: ClassVar[str] = "TensorFlow SavedModel"
-    suffixes: ClassVar[tuple[str, ...]] = (".pb",)
-    layout: ClassVar[Layout] = "channels_last"
+    suffixes: ClassVar[tuple[str, ...]] = (".savedmodel", ".pb")
+    via: ClassVar[str] = "keras"
     judge: ClassVar[tuple[str, str]] = ("tensorflow", "tensorflow")
-    can_write: ClassVar[bool] = False
 
     def sniff(self, path: Path, head: bytes) -> bool:
         """A folder with ``saved_model.pb``, that file itself, or a graph whose first node is well-formed."""
@@ -35,9 +34,10 @@ class SavedModel(Format):
         return read(path, options)
 
     def write(self, model: ir.Model, path: Path, options: WriteOptions) -> Artifact:
-        from recast.errors import UnknownFormat
+        """Write a Keras model, which Keras and TensorFlow export in a child process (see ``export.py``)."""
+        from recast.formats.savedmodel.write import write
 
-        raise UnknownFormat("SavedModels are not written", str(path), "write a .keras file; Keras exports it")
+        return write(model, path, options, self.through)
 
     def open(self, path: Path) -> Runner:
         from recast._util.child import RemoteRunner
