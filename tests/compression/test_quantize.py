@@ -44,14 +44,17 @@ def _net(rng: np.random.Generator) -> ir.Model:
     p = b.op("MaxPool", [s], {"kernel_shape": [3, 2], "strides": [2, 2], "auto_pad": "SAME_UPPER"})
     c = b.op("Concat", [t, p], {"axis": 1})
     g = b.op("Flatten", [b.op("GlobalAveragePool", [c])])
-    f = b.weight("f", rng.standard_normal((18, 5)).astype(np.float32) * 5)  # answers that differ
+    f = b.weight("f", rng.standard_normal((18, 5)).astype(np.float32) * 2)  # answers that differ
     y = b.op("Softmax", [b.op("Gemm", [g, f, w("f.b", 5)])], {"axis": -1})
     b.output(y, "y")
     return b.model()
 
 
 def _samples(rng: np.random.Generator, count: int = 64) -> Samples:
-    return Samples({"x": rng.standard_normal((count, 3, 13, 11)).astype(np.float32)})
+    """Images of different brightness and contrast, so that pooled features differ."""
+    x = rng.standard_normal((count, 3, 13, 11)) * rng.uniform(0.3, 3, (count, 1, 1, 1))
+    x += rng.standard_normal((count, 3, 1, 1)) * 2
+    return Samples({"x": x.astype(np.float32)})
 
 
 def _planned(model: ir.Model, method: Int8 | Weights, samples: Samples, target: str = "tflite") -> ir.Model:

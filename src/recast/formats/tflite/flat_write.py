@@ -1,4 +1,5 @@
-"""Write a flatbuffer front to back: tables first, big byte vectors last, streamed and never copied.
+"""Write a flatbuffer front to back: tables first, then vectors of numbers (equal ones once: shapes, zero points of
+channels), big byte vectors last, streamed and never copied.
 
 Offsets in a flatbuffer point forward, so a parent is written before its children and patched. Vectors given as
 `Blob` are only placed: their bytes are asked for while the file is written, one after another.
@@ -51,11 +52,17 @@ class Encoder:
         self.head = bytearray()
         self.blobs: list[tuple[int, Blob]] = []  # where the offset is patched
         self._vtables: dict[bytes, int] = {}
+        self._vectors: dict[tuple[int, int, bytes], list[int]] = {}  # equal ones are written once, at the end
 
     def root(self, table: str, values: Mapping[str, Any]) -> None:
         """Encode the root table behind the file identifier."""
         self.head += b"\0\0\0\0" + schema.IDENTIFIER
         self._patch(0, self._table(table, values))
+        for (align, count, data), places in self._vectors.items():
+            self._pad(align, 4)
+            for at in places:
+                self._patch(at, len(self.head))
+            self.head += _U32.pack(count) + data
 
     def _pad(self, size: int, plus: int = 0) -> None:
         """Pad so that the position ``plus`` bytes on is a multiple of ``size``."""
@@ -124,9 +131,7 @@ class Encoder:
         else:
             data = struct.pack(f"<{len(values)}{code}", *values)
         align = ALIGN if kind == "u8" else max(4, width)
-        self._pad(align, 4)
-        self._patch(at, len(self.head))
-        self.head += _U32.pack(len(data) // width) + data
+        self._vectors.setdefault((align, len(data) // width, data), []).append(at)
 
     def _vector(self, at: int, of: str, values: Sequence[Any]) -> None:
         self._pad(4)
