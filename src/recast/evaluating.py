@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from recast import prove
-from recast._util import progress
+from recast._util import child, progress
 from recast.errors import BadRecipe, MissingDependency, RecastError
 from recast.formats._format import Runner
 from recast.measure import accuracy, coding, cost, data, latency, size
@@ -120,7 +120,8 @@ def evaluate(
         _find(
             report, "no data were given: generated inputs say how far outputs agree, not how good a model is", "--data"
         )
-    _also(report, sides, measuring)
+    with child.pool():
+        _also(report, sides, measuring)
     return Report(plain(report))
 
 

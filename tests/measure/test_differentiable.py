@@ -10,6 +10,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
+from recast._util.child import pool
 from recast.errors import BadModel
 from recast.graph.build import Builder
 from recast.measure import attribution, differentiable, robustness
@@ -21,6 +22,13 @@ from tests.measure.nets import FLOAT, dense_net, written
 pytest.importorskip("torch")
 CLASSES = Task("classes", np.zeros(1, np.int64))
 NEAR = {"limits": [-100.0, 100.0], "steps": 1, "seed": 0}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_child() -> Iterator[None]:
+    """PyTorch starts once for all of these tests."""
+    with pool():
+        yield
 
 
 @contextmanager
@@ -205,6 +213,21 @@ def test_robustness_of_linear_classifiers(tmp_path: Path, rng: np.random.Generat
     assert {a["made_on"] for a in first["attacks"]} == {"itself"}
     assert {a["made_on"] for a in second["attacks"]} == {"itself", "the original"}
     assert {c["corruption"] for c in first["corruptions"]} == {"noise", "brightness", "contrast"}
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+def test_fidelity_of_one_score_a_sample(hidden: bool, tmp_path: Path, rng: np.random.Generator) -> None:
+    """The threshold is that of what the graph gives: 0 before the sigmoid, 0.5 after it."""
+    w, x = rng.standard_normal((7, 1)).astype(np.float32), rng.standard_normal((40, 7)).astype(np.float32)
+    b = Builder("net")
+    s = b.op("Sigmoid", [b.op("MatMul", [b.input("x", FLOAT, ("batch", 7)), b.weight("w", w)])])
+    b.output(b.op("Mul", [s, b.const(np.float32(1))]) if hidden else s, "y")
+    subject = Subject("net", written(b.model(), tmp_path / "net.onnx"))
+    p = 1 / (1 + np.exp(-x @ w))
+    task = Task("binary", (p[:, 0] > 0.5).astype(np.int64), 0.5)
+    found = robustness.of([subject], {"x": x}, [Answers(task, p, x)])
+    assert found["models"][0]["fidelity"] == 1
+    assert found["models"][0]["clean"]["score"] == 1
 
 
 def test_attribution_of_two_models(tmp_path: Path, rng: np.random.Generator) -> None:

@@ -53,9 +53,10 @@ def opened(subject: Subject, task: Task) -> Iterator[Network]:
         script = format_.write(model, Path(folder) / "network.py", WriteOptions()).files[0]
         settings: dict[str, Any] = import_module(_MODULE).wanted(script)
         settings |= {"code": _integers(code, given), "output": [output.scale, output.zero] if output else None}
-        settings |= {"kind": task.kind, "probability": stripped == "" and task.threshold > 0}
+        probability = stripped == "" and task.threshold > 0
+        settings |= {"kind": task.kind, "probability": probability}
         with RemoteRunner(_MODULE, script, settings) as runner:
-            yield Network(subject, runner)
+            yield Network(subject, runner, task.threshold if probability else 0.0)
 
 
 def _integers(code: Code | None, value: ir.Value) -> list[float] | None:
@@ -85,8 +86,8 @@ def strip(model: ir.Model) -> str:
 class Network:
     """A differentiable network whose input's own axes are hidden: samples are as the original takes them."""
 
-    def __init__(self, subject: Subject, runner: RemoteRunner) -> None:
-        self.subject, self._runner = subject, runner
+    def __init__(self, subject: Subject, runner: RemoteRunner, threshold: float = 0.0) -> None:
+        self.subject, self._runner, self.threshold = subject, runner, threshold
         self._spec = runner.inputs[0]
 
     def _in(self, real: np.ndarray) -> tuple[np.ndarray, tuple[int, ...] | None]:

@@ -130,7 +130,7 @@ def _fidelity(network: Network | None, answers: Answers, case: _Case) -> float |
     rows = np.linspace(0, len(answers.top) - 1, len(case.x)).round().astype(np.int64)
     outputs = network.outputs(case.x)
     if case.task.kind == "binary":
-        found = (outputs.reshape(-1) > 0).astype(np.int64)
+        found = (outputs.reshape(-1) > network.threshold).astype(np.int64)
     else:
         found = outputs.reshape(len(outputs), -1).argmax(axis=1)
     return float((found == answers.top[rows]).mean())
