@@ -71,7 +71,11 @@ def of(
     rng = np.random.default_rng(seed)
     models = []
     for subject, found in zip(subjects, maps, strict=True):
-        held = None if found is None else {m: _compared(base[m][1], found[m], rng, notes) for m in METHODS}
+        held = None if found is None else {m: _compared(base[m][1], found[m], rng) for m in METHODS}
+        for method, told in (held or {}).items():
+            if told["left_out"]:
+                what = f"{told['left_out']} of {len(rows)} maps are the same everywhere and were left out"
+                notes.append(f"{subject.name}, {method.replace('_', ' ')}: {what}")
         models.append({"name": subject.name, "methods": held})
     return {
         "samples": len(rows), "top": TOP, "models": models, "notes": notes,
@@ -99,22 +103,20 @@ def places(maps: np.ndarray) -> np.ndarray:
     return np.asarray(strength.reshape(len(maps), -1))
 
 
-def _compared(
-    base: np.ndarray, found: tuple[list[float], np.ndarray], rng: np.random.Generator, notes: list[str]
-) -> dict[str, Any]:
+def _compared(base: np.ndarray, found: tuple[list[float], np.ndarray], rng: np.random.Generator) -> dict[str, Any]:
     deltas, maps = found
     a, b = places(base), places(maps)
     correlation = ranking.spearman(a, b)
     usable = np.isfinite(correlation)
-    if not usable.all():
-        notes.append(f"{int((~usable).sum())} of {len(usable)} maps are the same everywhere and were left out")
-    if not usable.any():
-        return {"spearman": None, "overlap": None, "completeness": None}
+    left_out = int((~usable).sum())
+    if left_out == len(usable):
+        return {"spearman": None, "overlap": None, "completeness": None, "left_out": left_out}
     overlap = ranking.top_overlap(a[usable], b[usable], max(1, round(TOP * a.shape[1])))
     return {
         "spearman": asdict(intervals.mean(correlation[usable], rng)),
         "overlap": asdict(intervals.mean(overlap, rng)),
         "completeness": float(np.median(np.abs(deltas))) if deltas else None,
+        "left_out": left_out,
     }
 
 
