@@ -1,6 +1,6 @@
 """Run ONNX's node tests through the writers, in the targets' own runtimes, and keep what came of it.
 
-    python scripts/coverage.py [--target tflite] [--form constant] [--only conv] [--save]
+    python scripts/coverage.py [--target tflite] [--form constant] [--only conv] [--back] [--save]
 
 Prints every case that does not pass and the totals. ``--save`` keeps the outcome in ``tests/conformance/coverage/``
 (the tests hold the writers to it) and makes ``docs/reference/coverage.md`` from it.
@@ -30,6 +30,7 @@ def main() -> int:
     parser.add_argument("--target", choices=TARGETS, action="append", help="default: all")
     parser.add_argument("--form", choices=FORMS, action="append", help="default: both for torch, constant for others")
     parser.add_argument("--only", default="", help="cases with this in their names")
+    parser.add_argument("--back", action="store_true", help="read what passes back, to .onnx, and compare again")
     parser.add_argument("--save", action="store_true")
     parser.add_argument("--render", action="store_true", help="run nothing, make the page from what is kept")
     chosen = parser.parse_args()
@@ -43,7 +44,7 @@ def main() -> int:
             with pool():
                 for name, case in cases().items():
                     if chosen.only in name:
-                        found[name] = result = run(case, target, form)
+                        found[name] = result = run(case, target, form, chosen.back)
                         if result.status != "pass":
                             print(
                                 f"{target} {form} {name} [{' '.join(case.operators)}] {result.status}: {result.told}",
@@ -54,7 +55,7 @@ def main() -> int:
             print(
                 f"== {target} {form}: {dict(counts)} of {len(found)} in {time.perf_counter() - start:.0f} s", flush=True
             )
-            if chosen.save and not chosen.only:
+            if chosen.save and not chosen.only and not chosen.back:
                 keep(target, form, found)
     return int(bad > 0)
 

@@ -15,7 +15,7 @@ import onnx_ir as ir
 from recast.errors import InternalError
 from recast.graph.finding import Finding
 from recast.graph.infer import refine_node
-from recast.passes import PassOptions
+from recast.passes import PassOptions, fold_constants
 from recast.passes._editor import Editor
 from recast.passes.clean import remove_dead
 from recast.passes.decompositions import Expansion, Unfit, decompositions
@@ -30,7 +30,11 @@ def apply(model: ir.Model, options: PassOptions) -> list[Finding]:
     Raises:
         InternalError: decompositions that lead to each other.
     """
-    if options.native is not None:
+    native, known = options.native, decompositions()
+    if native is not None and any(
+        n.op_type in known and not n.domain and not native(n) for n in model.graph.all_nodes()
+    ):
+        fold_constants.apply(model, options)  # what shapes decide need not be written out
         _graph(Editor(model.graph), options)
     return []
 

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from recast.graph.infer import infer_node
+from recast.graph.infer import infer_node, refine_node
 from recast.graph.view import attr, const, layer_of
 from recast.passes._editor import Editor, copy_origin
 
@@ -147,6 +147,31 @@ class Expansion:
         self.editor.graph.insert_before(self.node, node)
         self.made.append(node)
         return tuple(node.outputs)
+
+    def inlined(self, graph: ir.Graph, inputs: Sequence[ir.Value | None]) -> list[ir.Value]:
+        """Put the nodes of a (cloned) sub-graph here, reading these inputs; returns its outputs."""
+        for value in list(graph.initializers.values()):
+            graph.initializers.pop(value.name or "")
+            value.name = self.editor.unique(value.name or "constant")
+            self.editor.graph.initializers.add(value)
+        outputs: list[ir.Value] = list(graph.outputs)
+        for old, new in zip(list(graph.inputs), inputs, strict=True):
+            if new is None:
+                raise Unfit("an absent input of a sub-graph")
+            ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
+            outputs = [new if v is old else v for v in outputs]
+        nodes = list(graph)
+        graph.outputs.clear()
+        graph.remove(nodes)
+        for node in nodes:
+            node.name = self.editor.unique(node.name or node.op_type)
+            for value in node.outputs:
+                value.name = self.editor.unique(value.name or "value")
+        self.editor.graph.insert_before(self.node, nodes)
+        for node in nodes:
+            refine_node(node)
+        self.made.extend(nodes)
+        return outputs
 
     def ints(self, *values: int) -> ir.Value:
         """An int64 vector: axes, shapes, bounds."""

@@ -183,3 +183,35 @@ def cum_prod(e: Expansion) -> Results:
         value = e.op("Mul", value, shifted(value, step))
         step *= 2
     return (e.op("Identity", value) if value is x else value,)
+
+
+@decomposes("TopK")
+def smallest(e: Expansion) -> Results:
+    """The smallest are the largest of the reversed order (integers: ``-1 - x``, which never overflows)."""
+    if e.attr("largest", 1):
+        raise Unfit("the target has no such operator")
+    x, dtype = e.input(0), e.dtype(e.input(0)).numpy()
+
+    def turned(value: ir.Value) -> ir.Value:
+        if dtype.kind == "f":
+            return e.op("Neg", value)
+        return e.op("Sub", e.number(np.iinfo(dtype).max if dtype.kind == "u" else -1, value), value)
+
+    given = {"axis": e.attr("axis", -1), "largest": 1, "sorted": e.attr("sorted", 1)}
+    values, places = e.ops("TopK", [turned(x), e.input(1)], given, 2)
+    return turned(values), places
+
+
+@decomposes("ReverseSequence")
+def reverse_sequence(e: Expansion) -> Results:
+    """The first elements of each sequence turned around: picked one by one."""
+    x, lengths = e.input(0), e.input(1)
+    along, batch, rank = e.attr("time_axis", 0), e.attr("batch_axis", 1), e.rank(e.input(0))
+    shape = e.static(x)
+    steps = np.arange(shape[along], dtype=np.int64).reshape(-1, 1) if along < batch else np.arange(shape[along])
+    steps = steps.astype(np.int64)
+    ends = e.op("Reshape", lengths, e.ints(1, -1) if along < batch else e.ints(-1, 1))
+    last = e.op("Sub", e.op("Sub", ends, e.int(1)), e.array(steps))
+    picks = e.op("Where", e.op("Less", e.array(steps), ends), last, e.array(steps))
+    spread = e.op("Reshape", picks, e.ints(*[shape[i] if i in (along, batch) else 1 for i in range(rank)]))
+    return (e.op("GatherElements", x, e.op("Expand", spread, e.ints(*shape)), axis=along),)

@@ -6,7 +6,7 @@ import numpy as np
 import onnx_ir as ir
 
 from recast.formats.tflite.writing import Refused, writes
-from recast.formats.tflite.writing.emitter import Emitter, dims_of
+from recast.formats.tflite.writing.emitter import Emitter, Options, dims_of
 from recast.formats.tflite.writing.move import as_int32, moves
 from recast.graph import view
 
@@ -93,7 +93,8 @@ def slice_(w: Emitter, node: ir.Node) -> None:
     dims = dims_of(x)
     given = [view.const(v) if v is not None else None for v in node.inputs[1:]]
     if any(v is not None and g is None for v, g in zip(node.inputs[1:], given, strict=True)):
-        raise Refused("bounds that are computed at run time")
+        _slice_by_computed(w, node, given)
+        return
     starts, ends = given[0], given[1]
     assert starts is not None
     assert ends is not None
@@ -110,6 +111,49 @@ def slice_(w: Emitter, node: ir.Node) -> None:
     options = ("StridedSliceOptions", {"begin_mask": open_begin, "end_mask": open_end})
     bounds = [w.ints(begin), w.ints(end), w.ints(stride)]
     moves(w, node, lambda a, b: w.op("STRIDED_SLICE", [a, *bounds], [b], options))
+
+
+def _slice_by_computed(w: Emitter, node: ir.Node, given: list[np.ndarray | None]) -> None:
+    """STRIDED_SLICE with bounds that are computed at run time."""
+    x = node.inputs[0]
+    assert x is not None
+    rank = len(dims_of(x))
+    axes, steps = (given[i] if len(given) > i else None for i in (2, 3))
+    if any(len(node.inputs) > i and node.inputs[i] is not None and not view.is_const(node.inputs[i]) for i in (3, 4)):
+        raise Refused("axes or steps that are computed at run time")
+    count = dims_of(node.inputs[1])[0] if node.inputs[1] is not None else -1
+    if count < 0:
+        raise Refused("a number of bounds that is only known at run time")
+    places = [int(a) % rank for a in (axes if axes is not None else range(count))]
+    stride = [1] * rank
+    for place, step in zip(places, steps if steps is not None else [1] * count, strict=True):
+        stride[place] = int(step)
+    if any(s < 0 for s in stride):
+        raise Refused("backwards between bounds that are computed at run time")
+    order = w.ints([places.index(i) if i in places else count for i in range(rank)])
+    ends = []
+    for value in node.inputs[1:3]:
+        padded = w.then("CONCATENATION", [_near(w, value), w.ints([0])], (count + 1,), ("ConcatenationOptions", {}))
+        ends.append(w.then("GATHER", [padded, order], (rank,), ("GatherOptions", {"axis": 0})))
+    free = sum(1 << i for i in range(rank) if i not in places)
+    options = ("StridedSliceOptions", {"begin_mask": free, "end_mask": free})
+    bounds = [*ends, w.ints(stride)]
+    moves(w, node, lambda a, b: w.op("STRIDED_SLICE", [a, *bounds], [b], options))
+
+
+def _near(w: Emitter, value: ir.Value | None) -> int:
+    """Bounds as int32; 'to the very end' may be any large int64."""
+    if view.is_const(value):
+        given = view.const(value)
+        assert given is not None
+        return w.ints(np.clip(given, -_FAR, _FAR))
+    index = w.take(value)
+    if w.tensors[index].type == "INT32":
+        return index
+    options: Options = ("MaximumMinimumOptions", {})
+    low = w.then("MAXIMUM", [index, w.constant(np.array(-_FAR, np.int64))], None, options)
+    high = w.then("MINIMUM", [low, w.constant(np.array(_FAR, np.int64))], None, options)
+    return w.then("CAST", [high], None, ("CastOptions", {"in_data_type": 4, "out_data_type": 2}), "INT32")
 
 
 def _bounds(start: int, stop: int, step: int, size: int) -> tuple[int | None, int | None]:

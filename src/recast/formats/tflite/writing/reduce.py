@@ -140,14 +140,12 @@ def arg_extremum(w: Emitter, node: ir.Node) -> None:
         w.reshape(target, w.shape(out), out)
 
 
-@writes("TopK")
+@writes("TopK", when=lambda n: bool(view.attr(n, "largest", 1)))
 def top_k(w: Emitter, node: ir.Node) -> None:
     """TOPK_V2 over the last axis: the largest, sorted."""
     x, k = node.inputs
-    count = view.const(k)
-    if count is None or not view.attr(node, "largest", 1):
-        raise Refused("the smallest elements, or a number of them computed at run time")
     assert x is not None
+    count = w.reshape(as_int32(w, k), ())
     rank = len(dims_of(x))
     axis = int(view.attr(node, "axis", -1)) % rank
     source = w.take(x)
@@ -159,7 +157,7 @@ def top_k(w: Emitter, node: ir.Node) -> None:
     dims = [w.shape(values)[p] for p in perm]
     best = values if last else w.temp(values, dims)
     where = w.tensor(f"{w.tensors[places].name}/int32", "INT32", dims)
-    w.op("TOPK_V2", [source, w.ints(int(count.reshape(-1)[0]))], [best, where], ("TopKV2Options", {}))
+    w.op("TOPK_V2", [source, count], [best, where], ("TopKV2Options", {}))
     if not last:
         back = w.ints(np.argsort(perm))
         w.op("TRANSPOSE", [best, back], [values], ("TransposeOptions", {}))
