@@ -59,9 +59,14 @@ class MindSpore(Format):
     title = "MindSpore MindIR"
     suffixes = (".mindir",)
     layout: ClassVar[Layout] = "channels_first"
-    passes = ("inline_functions", "fold_constants", "layout", "clean")
+    passes = ("decompose", "inline_functions", "decompose", "fold_constants", "layout", "clean")
     keep_functions = _FUNCTIONS
     judge = ("mindspore", "mindspore")
+
+    def native(self, node: ir.Node) -> bool:
+        from recast.formats.mindspore.writing import native
+
+        return native(node)
 
     def sniff(self, path: Path, head: bytes) -> bool:
         match = _HEAD.match(head)

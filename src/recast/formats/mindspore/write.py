@@ -14,6 +14,7 @@ from recast import __version__
 from recast.errors import TooLarge, UnsupportedOp, UnsupportedType
 from recast.formats._format import Artifact, Finding
 from recast.formats.mindspore import wire
+from recast.formats.mindspore.element_types import widen
 from recast.formats.mindspore.types import (
     DATA_TYPE_OF,
     PRIMITIVE,
@@ -24,6 +25,7 @@ from recast.formats.mindspore.types import (
 from recast.formats.mindspore.writing import Refusal, handlers
 from recast.graph import LAYER, ORIGIN
 from recast.graph.view import const, dims, layer_of
+from recast.passes.decompose import reason
 
 _MAX_BYTES = 2**31 - 1  # protobuf's own limit: MindSpore's loader parses the file in one piece
 IR_VERSION = "1.1"
@@ -233,8 +235,9 @@ class Writer:
             self._enter(node)
             handler = handlers().get(node.op_type) if node.domain == "" else None
             try:
+                _refuse_empty(node)
                 if handler is None:
-                    raise Refusal("no counterpart in MindSpore is known")
+                    raise Refusal(reason(node) or "no counterpart in MindSpore is known")
                 handler(self, node)
             except Refusal as error:
                 refused.append(f"{node.op_type} (layer {layer_of(node)}): {error}")
@@ -318,6 +321,21 @@ class Writer:
         return nodes[::-1], [p for n, p in self._parameters.items() if n in needed]
 
 
+_TAKES_EMPTY = frozenset(
+    ("Concat", "Shape", "Size", "Reshape", "ConstantOfShape", "CastLike", "Identity", "Resize", "Dropout")
+)
+
+
+def _refuse_empty(node: ir.Node) -> None:
+    """MindSpore launches no kernel for an empty tensor: a result that is not empty stays as memory was."""
+    if node.op_type in _TAKES_EMPTY or node.op_type.startswith("Reduce"):
+        return
+    data = node.inputs[:2] if node.op_type in ("MatMul", "Gemm", "Conv") else node.inputs[:1]
+    empty = any(v is not None and v.shape is not None and 0 in v.shape for v in data)
+    if empty and any(v.shape is None or 0 not in v.shape for v in node.outputs):
+        raise Refusal("it makes something of an empty tensor, which MindSpore's kernels do not")
+
+
 def _bytes(tensor: ir.TensorProtocol) -> memoryview:
     array = np.ascontiguousarray(tensor.numpy())
     return memoryview(array.reshape(-1).view(np.uint8))  # type: ignore[arg-type]  # NumPy's stubs lack Buffer
@@ -330,6 +348,7 @@ def write(model: ir.Model, path: Path) -> Artifact:
         UnsupportedOp, UnsupportedType: all that MindIR cannot express.
         TooLarge: more than protobuf's 2 GiB.
     """
+    widen(model.graph)
     writer = Writer(model.graph)
     writer.run()
     pieces = wire.encode("Model", writer.finish())

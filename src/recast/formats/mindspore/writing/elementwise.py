@@ -19,11 +19,9 @@ _FUNCTIONS = {
     "Exp": "Exp",
     "Log": "Log",
     "Sqrt": "Sqrt",
-    "Abs": "Abs",
     "Neg": "Neg",
     "Floor": "Floor",
     "Ceil": "Ceil",
-    "Sign": "Sign",
     "Sin": "Sin",
     "Cos": "Cos",
     "Tan": "Tan",
@@ -42,7 +40,6 @@ _FUNCTIONS = {
     "Add": "Add",
     "Sub": "Sub",
     "Mul": "Mul",
-    "Pow": "Pow",
     "Equal": "Equal",
     "Greater": "Greater",
     "Less": "Less",
@@ -59,6 +56,8 @@ _PRIMITIVES = {
     "BitwiseAnd": "BitwiseAnd",
     "BitwiseOr": "BitwiseOr",
     "BitwiseXor": "BitwiseXor",
+    "BitwiseNot": "Invert",
+    "Det": "MatrixDeterminant",
 }
 
 
@@ -74,9 +73,49 @@ def primitive(w: Writer, node: ir.Node) -> None:
 
 @writes("Identity", "Dropout")
 def identity(w: Writer, node: ir.Node) -> None:
-    if len(node.outputs) > 1 and list(node.outputs[1].uses()):
-        raise Refusal("the mask of Dropout does not exist when a network is used")
     w.bind(node.outputs[0], value_of(node))
+    if used(node, 1):  # the mask of Dropout: everything is kept when a network is used
+        w.bind(node.outputs[1], w.cast(w.fn("OnesLike", value_of(node)), ir.DataType.BOOL))
+
+
+@writes("Abs", "Sign")
+def magnitude(w: Writer, node: ir.Node) -> None:
+    x = value_of(node)
+    if dtype_of(x).name.startswith("UINT"):  # MindSpore's kernels take signed numbers only
+        w.bind(node.outputs[0], x if node.op_type == "Abs" else w.fn("Minimum", x, scalar(1, x)))
+    else:
+        w.bind(node.outputs[0], w.fn(node.op_type, x))
+
+
+@writes("Pow")
+def power(w: Writer, node: ir.Node) -> None:
+    x, y = value_of(node), value_of(node, 1)
+    base, exponent = dtype_of(x), dtype_of(y)
+    if base == exponent:
+        w.bind(node.outputs[0], w.fn("Pow", x, y))
+    elif base.is_floating_point():
+        w.bind(node.outputs[0], w.fn("Pow", x, w.cast(y, base)))
+    else:
+        double = ir.DataType.DOUBLE
+        w.bind(node.outputs[0], w.cast(w.fn("Pow", w.cast(x, double), w.cast(y, double)), base))
+
+
+@writes("BitShift")
+def bit_shift(w: Writer, node: ir.Node) -> None:
+    """A shift by less than 0 or by all bits leaves the sign; MindSpore's kernel does what the processor does."""
+    x, by, right = value_of(node), value_of(node, 1), attr(node, "direction") == "RIGHT"
+    bits, amounts = int(dtype_of(x).itemsize * 8), const(by)
+    op = "RightShift" if right else "LeftShift"
+    if amounts is not None and (amounts >= 0).all() and (amounts < bits).all():
+        w.bind(node.outputs[0], w.prim(op, [x, by]))
+        return
+    signed = not dtype_of(x).name.startswith("UINT")
+    fits = w.fn("Less", by, scalar(bits, by))
+    if signed:
+        fits = w.fn("LogicalAnd", fits, w.fn("GreaterEqual", by, scalar(0, by)))
+    rest: Arg = w.prim("RightShift", [x, scalar(bits - 1, by)]) if right and signed else scalar(0, x)
+    made = w.prim(op, [x, w.fn("Select", fits, by, scalar(0, by))])
+    w.bind(node.outputs[0], w.fn("Select", fits, made, rest))
 
 
 def value_of(node: ir.Node, index: int = 0) -> ir.Value:
@@ -85,6 +124,13 @@ def value_of(node: ir.Node, index: int = 0) -> ir.Value:
     if value is None:
         raise Refusal(f"input {index} is missing")
     return value
+
+
+def used(node: ir.Node, index: int) -> bool:
+    """Whether an output exists and somebody wants it."""
+    if index >= len(node.outputs):
+        return False
+    return bool(node.outputs[index].uses()) or node.outputs[index].is_graph_output()
 
 
 def dtype_of(value: ir.Value) -> ir.DataType:
@@ -102,25 +148,6 @@ def variadic(w: Writer, node: ir.Node) -> None:
     if node.op_type == "Mean" and len(args) > 1:
         result = w.fn("Mul", result, scalar(1 / len(args), value_of(node)))
     w.bind(node.outputs[0], result if isinstance(result, Ref) else value_of(node))
-
-
-@writes("Div")
-def div(w: Writer, node: ir.Node) -> None:
-    a, b = value_of(node), value_of(node, 1)
-    if dtype_of(a).is_floating_point():
-        w.bind(node.outputs[0], w.fn("Div", a, b))
-    else:  # ONNX divides whole numbers towards zero
-        w.bind(node.outputs[0], w.fn("DivMod", a, b, 1))
-
-
-@writes("Mod")
-def mod(w: Writer, node: ir.Node) -> None:
-    a, b = value_of(node), value_of(node, 1)
-    if not attr(node, "fmod", 0):
-        w.bind(node.outputs[0], w.fn("FloorMod", a, b))
-        return
-    quotient = w.fn("DivMod", a, b, 1)
-    w.bind(node.outputs[0], w.fn("Sub", a, w.fn("Mul", quotient, b)))
 
 
 @writes("Round")
@@ -277,4 +304,4 @@ def is_inf(w: Writer, node: ir.Node) -> None:
     elif sum(both) == 1:
         w.bind(node.outputs[0], w.fn("Equal", x, scalar(np.inf if both[1] else -np.inf, x)))
     else:
-        raise Refusal("it detects neither infinity")
+        w.bind(node.outputs[0], w.fn("Less", x, x))  # it detects neither: nothing

@@ -8,14 +8,14 @@ import onnx_ir as ir
 from recast.formats.mindspore.types import NCHW
 from recast.formats.mindspore.write import Arg, Ref, Writer, scalar
 from recast.formats.mindspore.writing import Refusal, writes
-from recast.formats.mindspore.writing.elementwise import dtype_of, value_of
+from recast.formats.mindspore.writing.elementwise import dtype_of, used, value_of
 from recast.graph.view import attr, const, dims
 
 
 def only_first(node: ir.Node) -> None:
     """Refuse a node whose further outputs are used."""
-    for value in node.outputs[1:]:
-        if list(value.uses()) or value.is_graph_output():
+    for index, value in enumerate(node.outputs):
+        if index and used(node, index):
             raise Refusal(f"its output {value.name} has no counterpart")
 
 
@@ -51,7 +51,6 @@ def _affine(w: Writer, node: ir.Node, epsilon: float) -> Ref:
 
 @writes("LayerNormalization")
 def layer_normalization(w: Writer, node: ir.Node) -> None:
-    only_first(node)
     x, scale = value_of(node), value_of(node, 1)
     rank = len(dims(x))
     axis, shape = attr(node, "axis", -1) % rank, dims(scale)
@@ -62,10 +61,23 @@ def layer_normalization(w: Writer, node: ir.Node) -> None:
             raise Refusal("the scale's shape is not known")
         bias = np.zeros([int(d or 0) for d in shape], dtype_of(x).numpy())
     if len(shape) == rank - axis and shape == dims(x)[axis:]:
-        w.bind(node.outputs[0], w.item(w.fn("LayerNorm", x, scale, bias, axis, axis, epsilon), 0))
+        made = w.fn("LayerNorm", x, scale, bias, axis, axis, epsilon)
+        w.bind(node.outputs[0], w.item(made, 0))
+        if used(node, 1):
+            w.bind(node.outputs[1], _moment(w, node, w.item(made, 1)))
+        if used(node, 2):
+            root = w.fn("Sqrt", w.fn("Add", w.item(made, 2), scalar(epsilon, x)))
+            w.bind(node.outputs[2], _moment(w, node, w.fn("Reciprocal", root)))
         return
+    only_first(node)
     normal = normalised(w, x, x, tuple(range(axis, rank)), epsilon)
     w.bind(node.outputs[0], w.fn("Add", w.fn("Mul", normal, scale), bias))
+
+
+def _moment(w: Writer, node: ir.Node, made: Ref) -> Ref:
+    """Mean and deviation come in the type of the input; ONNX has them in ``stash_type``."""
+    stash = ir.DataType(attr(node, "stash_type", 1))
+    return made if stash == dtype_of(value_of(node)) else w.cast(made, stash)
 
 
 def normalised(w: Writer, x: Arg, like: ir.Value, axes: tuple[int, ...], epsilon: float) -> Ref:
@@ -134,7 +146,42 @@ def lp_normalization(w: Writer, node: ir.Node) -> None:
 
 @writes("Softmax")
 def softmax(w: Writer, node: ir.Node) -> None:
-    w.bind(node.outputs[0], w.fn("Softmax", value_of(node), (int(attr(node, "axis", -1)),)))
+    x, axis = value_of(node), int(attr(node, "axis", -1))
+    if not may_be_masked(x):
+        w.bind(node.outputs[0], w.fn("Softmax", x, (axis,)))
+        return
+    # a row of -inf is nan in ONNX; in MindSpore's kernel it spoils the rows after it
+    gone = w.fn("Equal", w.fn("ReduceMax", x, (axis,), True), scalar(-np.inf, x))
+    made = w.fn("Softmax", w.fn("Select", gone, scalar(0, x), x), (axis,))
+    w.bind(node.outputs[0], w.fn("Select", gone, scalar(np.nan, x), made))
+
+
+_KEEP = {
+    *("Add", "Sub", "Mul", "Div", "Where", "Cast", "CastLike", "Max", "Min", "Identity", "Clip", "Neg"),
+    *("Reshape", "Transpose", "Unsqueeze", "Squeeze", "Expand", "Slice", "Concat", "Pad", "Gather", "Tile", "Split"),
+}
+
+
+def may_be_masked(value: ir.Value) -> bool:
+    """Whether -inf may reach a value: from a constant, or from an input that is added (an attention mask)."""
+    seen: set[ir.Value] = set()
+    pending = [(value, False)]
+    while pending:
+        now, added = pending.pop()
+        if now in seen:
+            continue
+        seen.add(now)
+        array = const(now) if now.dtype is not None and now.dtype.is_floating_point() else None
+        if array is not None and np.isneginf(array).any():
+            return True
+        maker = now.producer()
+        if maker is None:
+            if added and now.is_graph_input() and now.dtype is not None and now.dtype.is_floating_point():
+                return True
+        elif maker.domain == "" and maker.op_type in _KEEP:
+            deeper = added or maker.op_type in ("Add", "Sub", "Where")
+            pending.extend((v, deeper) for v in maker.inputs if v is not None)
+    return False
 
 
 @writes("LogSoftmax")
@@ -148,38 +195,3 @@ def mean_variance(w: Writer, node: ir.Node) -> None:
     centred = w.fn("Sub", x, w.fn("ReduceMean", x, axes, True))
     deviation = w.fn("Sqrt", w.fn("ReduceMean", w.fn("Square", centred), axes, True))
     w.bind(node.outputs[0], w.fn("Div", centred, w.fn("Add", deviation, scalar(1e-9, x))))
-
-
-@writes("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceSumSquare", "ReduceL1", "ReduceL2",
-        "ReduceLogSum", "ReduceLogSumExp")  # fmt: skip
-def reduce_(w: Writer, node: ir.Node) -> None:
-    x, keep = value_of(node), bool(attr(node, "keepdims", 1))
-    given = node.inputs[1] if len(node.inputs) > 1 else None
-    array = const(given)
-    if given is not None and array is None:
-        raise Refusal("its axes must be constant")
-    axes = () if array is None else tuple(int(a) for a in array.reshape(-1))
-    if not axes and attr(node, "noop_with_empty_axes", 0):
-        raise Refusal("it reduces nothing")
-    axes = axes or tuple(range(len(dims(x))))
-    w.bind(node.outputs[0], _reduced(w, node.op_type, x, axes, keep))
-
-
-def _reduced(w: Writer, op: str, x: ir.Value, axes: tuple[int, ...], keep: bool) -> Ref:
-    def total(value: Arg) -> Ref:
-        return w.fn("ReduceSum", value, axes, keep, False)
-
-    if op in ("ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd"):
-        return w.fn(op, x, axes, keep)
-    if op == "ReduceSum":
-        return total(x)
-    if op == "ReduceL1":
-        return total(w.fn("Abs", x))
-    if op == "ReduceLogSum":
-        return w.fn("Log", total(x))
-    if op == "ReduceLogSumExp":
-        peak = w.fn("ReduceMax", x, axes, True)
-        sum_ = w.fn("Log", total(w.fn("Exp", w.fn("Sub", x, peak))))
-        return w.fn("Add", sum_, peak if keep else w.fn("ReduceMax", x, axes, False))
-    squares = total(w.fn("Square", x))
-    return w.fn("Sqrt", squares) if op == "ReduceL2" else squares

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
 
-from recast.formats.mindspore.write import Arg, Ref, Writer
+from recast.formats.mindspore.write import Arg, Ref, Writer, scalar
 from recast.formats.mindspore.writing import Refusal, writes
 from recast.formats.mindspore.writing.elementwise import dtype_of, value_of
 from recast.graph.view import attr, const, dims
@@ -44,55 +45,90 @@ def nearest(at: np.ndarray, size: int, rule: str) -> np.ndarray:
     return np.clip(picked, 0, size - 1).astype(np.int64)
 
 
-def weights(at: np.ndarray, size: int, mode: str, cubic: float, exclude: bool) -> np.ndarray:
-    """The matrix (out, in) of one axis for ``linear`` or ``cubic``."""
-    reach = 1 if mode == "linear" else 2
+@dataclass(frozen=True)
+class Kernel:
+    """``linear`` or ``cubic`` (with its coefficient), whether samples outside count, whether it widens (antialias)."""
+
+    mode: str
+    cubic: float
+    exclude: bool
+    smooth: bool
+
+    def __call__(self, distance: np.ndarray) -> np.ndarray:
+        d, a = np.abs(distance), self.cubic
+        if self.mode == "linear":
+            return np.asarray(np.maximum(0, 1 - d))
+        near = ((a + 2) * d - (a + 3)) * d * d + 1
+        far = ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
+        return np.where(d <= 1, near, np.where(d < 2, far, 0))
+
+
+def weights(at: np.ndarray, size: int, kernel: Kernel, scale: float) -> np.ndarray:
+    """The matrix (out, in) of one axis."""
+    squeeze = min(scale, 1.0) if kernel.smooth else 1.0  # antialias: the kernel reaches over what one output covers
+    reach = math.ceil((1 if kernel.mode == "linear" else 2) / squeeze)
     base = np.floor(at).astype(int)
     matrix = np.zeros((len(at), size))
     for tap in range(1 - reach, reach + 1):
-        d = np.abs(at - (base + tap))
-        if mode == "linear":
-            weight = np.maximum(0, 1 - d)
-        else:
-            near = ((cubic + 2) * d - (cubic + 3)) * d * d + 1
-            far = ((cubic * d - 5 * cubic) * d + 8 * cubic) * d - 4 * cubic
-            weight = np.where(d <= 1, near, np.where(d < 2, far, 0))
         index = base + tap
-        inside = (index >= 0) & (index < size)
-        if exclude:
-            weight = np.where(inside, weight, 0)
+        weight = kernel((at - index) * squeeze)
+        if kernel.exclude:
+            weight = np.where((index >= 0) & (index < size), weight, 0)
         np.add.at(matrix, (np.arange(len(at)), np.clip(index, 0, size - 1)), weight)
-    return matrix / matrix.sum(axis=1, keepdims=True) if exclude else matrix
+    return matrix / matrix.sum(axis=1, keepdims=True) if kernel.exclude or kernel.smooth else matrix
 
 
 @writes("Resize")
 def resize(w: Writer, node: ir.Node) -> None:
     x, y = value_of(node), node.outputs[0]
     mode, how = attr(node, "mode", "nearest"), attr(node, "coordinate_transformation_mode", "half_pixel")
-    if attr(node, "antialias", 0):
-        raise Refusal("antialias")
-    changed = _changed(node, x, y)
+    changed = _changed(node, x, y, how)
     if not changed:
         w.bind(y, w.ref(x))
         return
     rule = attr(node, "nearest_mode", "round_prefer_floor")
-    own = _own(x, changed, (mode, how, rule))
+    smooth = bool(attr(node, "antialias", 0))
+    own = None if smooth else _own(x, changed, (mode, how, rule))
     if own is not None:
         size = tuple(int(d) for d in dims(y)[2:] if isinstance(d, int))
         w.bind(y, w.fn(own[0], x, size, *own[1:]))
         return
+    regions = _regions(node, len(dims(x))) if how == "tf_crop_and_resize" else {}
+    kernel = Kernel(mode, attr(node, "cubic_coeff_a", -0.75), bool(attr(node, "exclude_outside", 0)), smooth)
     result: Arg = x
     for axis, (size_in, out, scale) in changed.items():
-        at = coordinates(size_in, out, scale, how)
+        at = coordinates(size_in, out, scale, how) if axis not in regions else cropped(size_in, out, regions[axis])
         if mode == "nearest":
             result = w.fn("Gather", result, nearest(at, size_in, rule), axis, 0)
-            continue
-        taps = weights(at, size_in, mode, attr(node, "cubic_coeff_a", -0.75), bool(attr(node, "exclude_outside", 0)))
-        result = _along(w, result, taps.astype(dtype_of(x).numpy()), (axis, len(dims(x))))
+        else:
+            taps = weights(at, size_in, kernel, scale)
+            result = _along(w, result, taps.astype(dtype_of(x).numpy()), (axis, len(dims(x))))
+        outside = (at < 0) | (at > size_in - 1) if axis in regions else np.zeros(1, bool)
+        if outside.any():
+            mask = outside.reshape([-1 if i == axis else 1 for i in range(len(dims(x)))])
+            fill = scalar(float(attr(node, "extrapolation_value", 0.0)), x)
+            result = w.fn("Select", mask, fill, result)
     w.bind(y, result if isinstance(result, Ref) else w.ref(x))
 
 
-def _changed(node: ir.Node, x: ir.Value, y: ir.Value) -> dict[int, tuple[int, int, float]]:
+def cropped(size: int, out: int, region: tuple[float, float]) -> np.ndarray:
+    """``tf_crop_and_resize``: samples of a part of the axis, given as fractions of its last index."""
+    start, end = region
+    if out == 1:
+        return np.asarray([0.5 * (start + end) * (size - 1)])
+    return start * (size - 1) + np.arange(out, dtype=np.float64) * (end - start) * (size - 1) / (out - 1)
+
+
+def _regions(node: ir.Node, rank: int) -> dict[int, tuple[float, float]]:
+    given = const(node.inputs[1]) if len(node.inputs) > 1 else None
+    if given is None:
+        raise Refusal("its region must be constant")
+    axes = [a % rank for a in attr(node, "axes", list(range(rank)))]
+    half = len(axes)
+    return {a: (float(given[i]), float(given[half + i])) for i, a in enumerate(axes)}
+
+
+def _changed(node: ir.Node, x: ir.Value, y: ir.Value, how: str) -> dict[int, tuple[int, int, float]]:
     """(size, new size, scale) of the axes that change."""
     given = const(node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2] is not None else None
     rank = len(dims(x))
@@ -105,7 +141,10 @@ def _changed(node: ir.Node, x: ir.Value, y: ir.Value) -> dict[int, tuple[int, in
             continue
         if not isinstance(size, int) or not isinstance(out, int):
             raise Refusal("the sizes must be known")
-        changed[axis] = (size, out, scales.get(axis, out / size))
+        scale = scales.get(axis, out / size)
+        if how == "align_corners" and not math.isclose(scale * size, out):
+            raise Refusal("align_corners with a scale that gives no whole size: ONNX and its runtime differ")
+        changed[axis] = (size, out, scale)
     return changed
 
 

@@ -92,7 +92,7 @@ def split(w: Writer, node: ir.Node) -> None:
     sizes = [dims(v)[axis] for v in node.outputs]
     if not all(isinstance(s, int) for s in sizes):
         raise Refusal("the sizes of its parts must be known")
-    if len(set(sizes)) == 1:
+    if len(set(sizes)) == 1 and sizes[0]:
         made = w.fn("Split", x, axis, len(sizes))
         for index, value in enumerate(node.outputs):
             w.bind(value, w.item(made, index))
@@ -140,78 +140,8 @@ def slice_(w: Writer, node: ir.Node) -> None:
     given = [node.inputs[i] if len(node.inputs) > i else None for i in (3, 4)]
     axes = list(range(len(starts))) if given[0] is None else ints(given[0], "axes")
     steps = [1] * len(starts) if given[1] is None else ints(given[1], "steps")
-    if 0 in dims(node.outputs[0]):
-        raise Refusal("it is empty")
     spans = {a % rank: (s, e, t) for a, s, e, t in zip(axes, starts, ends, steps, strict=True)}
     w.bind(node.outputs[0], strided(w, x, spans, rank))
-
-
-def wrapped(w: Writer, indices: ir.Value, size: int | str | None) -> Arg:
-    """Indices without negative ones, which MindSpore reads as out of range."""
-    array = const(indices)
-    if array is not None and (array >= 0).all():
-        return indices
-    if not isinstance(size, int):
-        raise Refusal("negative indices into an axis of unknown size")
-    if array is not None:
-        return np.where(array < 0, array + size, array).astype(array.dtype)
-    negative = w.fn("Less", indices, scalar(0, indices))
-    return w.fn("Select", negative, w.fn("Add", indices, scalar(size, indices)), indices)
-
-
-@writes("Gather")
-def gather(w: Writer, node: ir.Node) -> None:
-    x, indices = value_of(node), value_of(node, 1)
-    axis = attr(node, "axis", 0) % len(dims(x))
-    w.bind(node.outputs[0], w.fn("Gather", x, wrapped(w, indices, dims(x)[axis]), axis, 0))
-
-
-@writes("GatherElements")
-def gather_elements(w: Writer, node: ir.Node) -> None:
-    x, indices = value_of(node), value_of(node, 1)
-    axis = attr(node, "axis", 0) % len(dims(x))
-    shapes = [d for i, d in enumerate(dims(x)) if i != axis], [d for i, d in enumerate(dims(indices)) if i != axis]
-    result: Arg = x
-    if shapes[0] != shapes[1]:
-        spans = {}
-        for i, d in enumerate(dims(indices)):
-            if i != axis and d != dims(x)[i]:
-                if not isinstance(d, int):
-                    raise Refusal("its indices' shape is not known")
-                spans[i] = (0, d, 1)
-        result = strided(w, x, spans, len(dims(x)))
-    w.bind(node.outputs[0], w.fn("GatherD", result, axis, wrapped(w, indices, dims(x)[axis])))
-
-
-@writes("GatherND")
-def gather_nd(w: Writer, node: ir.Node) -> None:
-    if attr(node, "batch_dims", 0):
-        raise Refusal("batch_dims")
-    indices = value_of(node, 1)
-    array = const(indices)
-    if array is not None and (array < 0).any():
-        raise Refusal("negative indices")
-    w.bind(node.outputs[0], w.fn("GatherNd", value_of(node), indices))
-
-
-@writes("ScatterND")
-def scatter_nd(w: Writer, node: ir.Node) -> None:
-    op = {"none": "Update", "add": "Add", "mul": "Mul", "max": "Max", "min": "Min"}[attr(node, "reduction", "none")]
-    array = const(value_of(node, 1))
-    if array is None or (array < 0).any():
-        raise Refusal("its indices must be constant and not negative")
-    w.bind(node.outputs[0], w.prim(f"TensorScatter{op}", list(node.inputs)))
-
-
-@writes("ScatterElements")
-def scatter_elements(w: Writer, node: ir.Node) -> None:
-    reduction = {"none": 0, "add": 1}.get(attr(node, "reduction", "none"))
-    if reduction is None:
-        raise Refusal(f"reduction {attr(node, 'reduction')}")
-    x, indices = value_of(node), value_of(node, 1)
-    axis = attr(node, "axis", 0) % len(dims(x))
-    held = wrapped(w, indices, dims(x)[axis])
-    w.bind(node.outputs[0], w.fn("TensorScatterElements", x, held, value_of(node, 2), axis, reduction))
 
 
 @writes("Expand")
@@ -248,10 +178,13 @@ def pad(w: Writer, node: ir.Node) -> None:
     if not pairs:
         w.bind(node.outputs[0], w.ref(x))
     elif mode == "constant":
-        value = const(node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2] is not None else np.zeros(())
-        if value is None:
-            raise Refusal("its value must be constant")
-        w.bind(node.outputs[0], pad_last(w, x, pairs, np.asarray(value.reshape(()), dtype_of(x).numpy())))
+        given = node.inputs[2] if len(node.inputs) > 2 else None
+        array = np.zeros(()) if given is None else const(given)
+        if array is None:
+            value: Arg = w.fn("Reshape", given, ())
+        else:
+            value = np.asarray(array.reshape(()), dtype_of(x).numpy())
+        w.bind(node.outputs[0], pad_last(w, x, pairs, value))
     else:
         w.bind(node.outputs[0], _pad_by_gather(w, x, pairs, mode))
 
@@ -282,7 +215,8 @@ def depth_space(w: Writer, node: ir.Node) -> None:
         raise Refusal("channels, height and width must be known")
     if node.op_type == "SpaceToDepth":
         made = w.fn("Reshape", x, (n, c, h // block, block, wide // block, block))
-        made = w.fn("Transpose", made, (0, 3, 5, 1, 2, 4))
+        order = (0, 3, 5, 1, 2, 4) if attr(node, "mode", "DCR") == "DCR" else (0, 1, 3, 5, 2, 4)
+        made = w.fn("Transpose", made, order)
         w.bind(node.outputs[0], w.fn("Reshape", made, (n, c * block * block, h // block, wide // block)))
         return
     small = c // (block * block)
@@ -315,24 +249,6 @@ def size(w: Writer, node: ir.Node) -> None:
     if shape is None:
         raise Refusal("the shape is not known")
     w.bind(node.outputs[0], w.constant(np.asarray(int(np.prod(shape)), np.int64)))
-
-
-@writes("ConstantOfShape")
-def constant_of_shape(w: Writer, node: ir.Node) -> None:
-    shape = ints(value_of(node), "the shape")
-    value = attr(node, "value")
-    fill = np.zeros(1, np.float32) if value is None else value.numpy()
-    w.bind(node.outputs[0], w.constant(np.full(shape, fill.reshape(()), fill.dtype)))
-
-
-@writes("Range")
-def range_(w: Writer, node: ir.Node) -> None:
-    values = [const(v) for v in node.inputs]
-    if any(v is None for v in values):
-        raise Refusal("its limits must be constant")
-    start, limit, delta = (np.asarray(v).reshape(()).item() for v in values)
-    held = np.arange(start, limit, delta, dtype=dtype_of(node.outputs[0]).numpy())
-    w.bind(node.outputs[0], w.constant(held))
 
 
 @writes("Trilu")
