@@ -140,10 +140,10 @@ def test_depth(tmp_path: Path) -> None:
 
 def test_writing_refuses_everything_at_once(tmp_path: Path) -> None:
     b = Builder("net")
-    x = b.input("x", ir.DataType.FLOAT, (5, 7))
+    x = b.input("x", ir.DataType.UINT8, (5,))
     for layer in ("one", "two"):
-        with b.layer(layer, "Det"):
-            b.output(b.op("NonZero", [x]))
+        with b.layer(layer, "Image"):
+            b.output(b.op("ImageDecoder", [x]))
     with pytest.raises(UnsupportedOp) as caught:
         by_name("mindspore").write(b.model(), tmp_path / "net.mindir", None)  # type: ignore[arg-type]
     assert "one" in str(caught.value)

@@ -34,10 +34,47 @@ def one_hot(c: Call) -> ir.Value:
     return c.b.op("OneHot", [indices, c.b.const(depth, np.int64), c.b.const(values)], {"axis": axis})
 
 
-@reads("CumSum")
-def cum_sum(c: Call) -> ir.Value:
+@reads("Sort")
+def sort(c: Call) -> tuple[Any, ...]:
+    x = c.value(0)
+    axis = int(c.attribute("axis", -1)) % len(dims(x))
+    size = dims(x)[axis]
+    k = c.b.const([size], np.int64) if isinstance(size, int) else c.b.op("Shape", [x], {"start": axis, "end": axis + 1})
+    flags = {"axis": axis, "largest": int(bool(c.attribute("descending", False)))}
+    values, found = c.b.node("TopK", [x, k], flags, 2)
+    return values, c.b.op("Cast", [found], {"to": int(ir.DataType.INT32)})
+
+
+@reads("Unique")
+def unique(c: Call) -> tuple[Any, ...]:
+    x = c.value(0)
+    if len(dims(x)) != 1 or x.dtype is None:
+        raise Refusal("the rank or element type of its input")
+    values, _, where, _ = c.b.node("Unique", [x], {"sorted": 0}, 4)
+    kind = ir.DataType.INT64 if x.dtype == ir.DataType.INT64 else ir.DataType.INT32
+    return values, c.b.op("Cast", [where], {"to": int(kind)})
+
+
+@reads("NonZero")
+def non_zero(c: Call) -> ir.Value:
+    return c.b.op("Transpose", [c.b.op("NonZero", [c.value(0)])], {"perm": [1, 0]})
+
+
+@reads("ReverseSequence")
+def reverse_sequence(c: Call) -> ir.Value:
+    axes = {"time_axis": int(c.attribute("seq_dim")), "batch_axis": int(c.attribute("batch_dim", 0))}
+    if sorted(axes.values()) != [0, 1]:
+        raise Refusal("other axes than the first two")
+    lengths = c.value(1)
+    if lengths.dtype != ir.DataType.INT64:
+        lengths = c.b.op("Cast", [lengths], {"to": int(ir.DataType.INT64)})
+    return c.b.op("ReverseSequence", [c.value(0), lengths], axes)
+
+
+@reads("CumSum", "CumProd")
+def cumulative(c: Call) -> ir.Value:
     flags = {"exclusive": int(bool(c.arg("exclusive", 2, False))), "reverse": int(bool(c.arg("reverse", 3, False)))}
-    return c.b.op("CumSum", [c.value(0), c.b.const(c.number("axis", 1), np.int64)], flags)
+    return c.b.op(c.op, [c.value(0), c.b.const(c.number("axis", 1), np.int64)], flags)
 
 
 @reads("ResizeBilinearV2", "ResizeNearestNeighborV2", "ResizeNearestNeighbor")

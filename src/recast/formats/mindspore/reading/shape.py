@@ -333,3 +333,14 @@ def filled_like(c: Call) -> ir.Value:
         raise Refusal("its element type is not known")
     value = c.b.const(np.asarray(int(c.op == "OnesLike"), x.dtype.numpy()))
     return c.b.op("Expand", [value, c.b.op("Shape", [x])])
+
+
+@reads("Range")
+def range_(c: Call) -> ir.Value:
+    return c.b.op("Range", [c.value(i) for i in range(3)])
+
+
+@reads("TensorToScalar")
+def to_scalar(c: Call) -> ir.Value:
+    x = c.value(0)
+    return x if not dims(x) else c.b.op("Reshape", [x, c.b.const(np.zeros(0, np.int64))])
