@@ -37,6 +37,9 @@ def widen(graph: ir.Graph) -> None:
     """Let nodes whose element type MindSpore lacks compute in a wider one, between casts."""
     editor = Editor(graph)
     for node in list(graph):
+        for attribute in node.attributes.values():
+            if attribute.type == ir.AttributeType.GRAPH:
+                widen(attribute.as_graph())
         kinds = CARRIED.get(node.op_type) if node.domain == "" and node.inputs else None
         narrow = getattr(node.inputs[0], "dtype", None) if kinds else None
         if kinds and narrow in kinds:

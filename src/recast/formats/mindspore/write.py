@@ -11,17 +11,12 @@ import numpy as np
 import onnx_ir as ir
 
 from recast import __version__
-from recast.errors import TooLarge, UnsupportedOp, UnsupportedType
+from recast.errors import TooLarge, UnsupportedOp
 from recast.formats._format import Artifact, Finding
 from recast.formats.mindspore import wire
 from recast.formats.mindspore.element_types import widen
-from recast.formats.mindspore.types import (
-    DATA_TYPE_OF,
-    PRIMITIVE,
-    PRIMITIVE_FUNCTION,
-    TYPE_ID_OF,
-    AttributeType,
-)
+from recast.formats.mindspore.messages import attribute, head_of, refuse_empty, spec, tensor_message
+from recast.formats.mindspore.types import PRIMITIVE, PRIMITIVE_FUNCTION, TYPE_ID_OF, AttributeType
 from recast.formats.mindspore.writing import Refusal, handlers
 from recast.graph import LAYER, ORIGIN
 from recast.graph.view import const, dims, layer_of
@@ -43,12 +38,17 @@ Arg = Ref | ir.Value | bool | int | float | tuple[Any, ...] | list[Any] | np.nda
 
 
 class Writer:
-    """What handlers build with: ``fn`` and ``prim`` add nodes, ``bind`` says which one is a graph value."""
+    """What handlers build with: ``fn`` and ``prim`` add nodes, ``bind`` says which one is a graph value.
 
-    def __init__(self, graph: ir.Graph) -> None:
-        self.graph = graph
-        self.findings: list[Finding] = []
-        self.bad_types: dict[str, str] = {}
+    A sub-graph has a writer of its own; what it takes from the graph around it becomes an input (``captured``).
+    """
+
+    def __init__(self, graph: ir.Graph, parent: Writer | None = None) -> None:
+        self.graph, self.parent = graph, parent
+        self.root: Writer = parent.root if parent else self
+        self.findings: list[Finding] = self.root.findings if parent else []
+        self.functions: list[wire.Message] = []  # of the root: sub-graphs
+        self.captured: dict[str, tuple[Ref, Ref, wire.Message]] = {}  # outer name → outer, inner, type and shape
         self._taken = {v.name for v in (*graph.inputs, *graph.outputs) if v.name} | set(graph.initializers)
         self._names: dict[int, Ref] = {}
         self._keep: list[ir.Value] = []  # ids of values must stay unique
@@ -56,7 +56,7 @@ class Writer:
         self._nodes: list[wire.Message] = []
         self._parameters: dict[str, wire.Message] = {}
         self._primitives: dict[str, wire.Message] = {}
-        self._domain = "Default"
+        self._domain: str = parent._domain if parent else "Default"
 
     # --- what handlers use ---
 
@@ -95,7 +95,7 @@ class Writer:
         """A dimension as a number, or read from the graph input that has it."""
         if isinstance(size, int):
             return size
-        for value in self.graph.inputs:
+        for value in self.root.graph.inputs:
             if size is not None and size in dims(value):
                 return self.item(self.fn("Shape", value), dims(value).index(size))
         raise Refusal("the new shape is not known")
@@ -104,15 +104,25 @@ class Writer:
         """The MindIR tensor of a graph value."""
         known = self._names.get(id(value))
         if known is None:
-            if value.const_value is None:
+            if value.const_value is not None:
+                known = self._weight(value)
+            elif self.parent is not None:
+                known = self._capture(self.parent.ref(value), spec(value))
+            else:
                 raise Refusal(f"its input {value.name} was not written")
-            known = self._weight(value)
             self.bind(value, known)
         return known
+
+    def _capture(self, outer: Ref, kind: wire.Message) -> Ref:
+        if outer.name not in self.captured:
+            self.captured[outer.name] = (outer, Ref(self._unique(f"{outer.name}/inner")), kind)
+        return self.captured[outer.name][1]
 
     def weight(self, value: ir.Value, array: np.ndarray, role: str = "") -> Ref:
         """A constant in another form than the graph has it; ``role`` tells several forms of one weight apart."""
         tensor = ir.Tensor(np.ascontiguousarray(array))
+        if self.parent is not None:
+            return self._capture(self.parent.weight(value, array, role), head_of(tensor))
         key = ("weight", value.name, array.shape, role)
         if key not in self._constants:
             name = value.name or "weight"
@@ -125,35 +135,69 @@ class Writer:
     # --- making messages ---
 
     def _unique(self, wanted: str) -> str:
-        name, count = wanted, 0
-        while name in self._taken:
+        name, count, taken = wanted, 0, self.root._taken
+        while name in taken:
             count += 1
             name = f"{wanted}_{count}"
-        self._taken.add(name)
+        taken.add(name)
         return name
 
     def _call(self, op: str, args: Sequence[Arg], attributes: Mapping[str, Any], kind: int) -> Ref:
         inputs = [self._input(a) for a in args]
-        key = repr((op, sorted(attributes.items()), kind))
-        if key not in self._primitives:
-            self._primitives[key] = {
-                "name": f"{op}:{len(self._primitives) + 1}",
+        key, known = repr((op, sorted(attributes.items()), kind)), self.root._primitives
+        if key not in known:
+            known[key] = {
+                "name": f"{op}:{len(known) + 1}",
                 "op_type": op,
-                "attribute": [self.attribute(k, v) for k, v in attributes.items()],
+                "attribute": [attribute(k, v) for k, v in attributes.items()],
                 "instance_name": "",
                 "prim_type": kind,
             }
+        return self._add(op, inputs, known[key]["name"])
+
+    def _add(self, op: str, inputs: list[str], target: str) -> Ref:
         name = self._unique(f"{op}_{len(self._nodes)}")
-        self._nodes.append(
-            {
-                "input": inputs,
-                "output": [name],
-                "name": name,
-                "op_type": f"REF::{self._primitives[key]['name']}",
-                "domain": f"{self._domain}/{op}-op{len(self._nodes)}",
-            }
-        )
+        domain = f"{self._domain}/{op}-op{len(self._nodes)}"
+        node = {"input": inputs, "output": [name], "name": name, "op_type": f"REF::{target}", "domain": domain}
+        self._nodes.append(node)
         return Ref(name)
+
+    def call(self, function: Ref) -> Ref:
+        """Run a function without further arguments."""
+        return self._add("call", [], function.name)
+
+    def sub(self, graph: ir.Graph, name: str) -> Ref:
+        """A sub-graph as a function that has all that it takes from here.
+
+        Raises:
+            Refusal: an operator in it cannot be written.
+        """
+        inner = Writer(graph, self)
+        refused = inner.write_nodes()
+        if refused:
+            raise Refusal(f"in its sub-graph: {'; '.join(refused)}")
+        function = self._unique(name)
+        self.root.functions.append(inner.function(function))
+        return self.prim("Partial", [Ref(function), *(outer for outer, _, _ in inner.captured.values())])
+
+    def function(self, name: str) -> wire.Message:
+        """The written sub-graph as a GraphProto."""
+        made = {n["output"][0] for n in self._nodes if n["op_type"] != "Constant"}
+        refs = [self.ref(v) for v in self.graph.outputs]
+        refs = [r if r.name in made else self.fn("Identity", r) for r in refs]
+        last, result = self._result(refs)
+        nodes = self._live(last)[0]
+        infos = [{"name": inner.name, "tensor": [kind]} for _, inner, kind in self.captured.values()]
+        return {"node": nodes, "name": name, "input": infos, "output": [result]}
+
+    def _result(self, refs: list[Ref]) -> tuple[str, wire.Message]:
+        """The one output of a MindIR graph: a tensor or a tuple."""
+        specs = [spec(v) for v in self.graph.outputs]
+        if len(refs) == 1:
+            return refs[0].name, {"name": refs[0].name, "tensor": specs}
+        last = self.pack(refs).name
+        parts = [{"tensors": [s], "type": AttributeType.TENSORS} for s in specs]
+        return last, {"name": last, "attr_info": {"type": AttributeType.TUPLE, "values": parts}}
 
     def _input(self, arg: Arg) -> str:
         if isinstance(arg, Ref):
@@ -169,48 +213,17 @@ class Writer:
         if key not in self._constants:
             name = self._unique(f"ValueNode_{len(self._constants)}")
             node: wire.Message = {"output": [name], "name": name, "op_type": "Constant"}
-            self._nodes.append({**node, "attribute": [self.attribute("value", value)]})
+            self._nodes.append({**node, "attribute": [attribute("value", value)]})
             self._constants[key] = Ref(name)
         return self._constants[key]
-
-    def attribute(self, name: str, value: Any) -> wire.Message:
-        """An AttributeProto of a Python value (tuples hold their elements as attributes)."""
-        head: wire.Message = {"name": name} if name else {}
-        if value is None:
-            return {**head, "type": AttributeType.NONE}
-        if isinstance(value, np.ndarray):
-            return {**head, "tensors": [self._tensor(ir.Tensor(value))], "type": AttributeType.TENSORS}
-        if isinstance(value, (tuple, list)):
-            kind = AttributeType.TUPLE if isinstance(value, tuple) else AttributeType.LIST
-            return {**head, "type": kind, "values": [self.attribute("", v) for v in value]}
-        if isinstance(value, (bool, int, np.integer)):
-            kind = AttributeType.BOOL if isinstance(value, bool) else AttributeType.INT64
-            one, many = "i", "ints"
-            held: int | float | bytes = int(value)
-        elif isinstance(value, (float, np.floating)):
-            kind, one, many, held = AttributeType.FLOAT, "f", "floats", float(value)
-        else:
-            kind, one, many, held = AttributeType.STRING, "s", "strings", str(value).encode()
-        # elements of tuples use the repeated field: MindSpore's loader reads no other
-        return {**head, **({one: held} if name else {many: [held]}), "type": kind}
-
-    def _tensor(self, tensor: ir.TensorProtocol) -> wire.Message:
-        shape = [int(d) for d in tensor.shape]  # type: ignore[arg-type]
-        message = {"dims": shape, "data_type": self._data_type(tensor.dtype)}
-        if tensor.nbytes <= 1024:
-            return {**message, "raw_data": _bytes(tensor).tobytes()}
-        return {**message, "raw_data": wire.Stream(tensor.nbytes, lambda: _bytes(tensor))}
-
-    def _data_type(self, dtype: ir.DataType) -> int:
-        if dtype not in DATA_TYPE_OF:
-            raise Refusal(f"MindIR has no element type {dtype.name}")
-        return DATA_TYPE_OF[dtype]
 
     def _weight(self, value: ir.Value) -> Ref:
         tensor = value.const_value
         assert tensor is not None
         if tensor.size <= 1 or (tensor.size <= 64 and tensor.dtype.is_integer()):
             return self.constant(tensor.numpy())
+        if self.parent is not None:
+            return self._capture(self.parent.ref(value), head_of(tensor))
         name = value.name or ""
         if not name or name in self._parameters:
             name = self._unique(name or "weight")
@@ -218,7 +231,7 @@ class Writer:
         return Ref(name)
 
     def _parameter(self, name: str, tensor: ir.TensorProtocol) -> wire.Message:
-        return {**self._tensor(tensor), "name": name, "ref_key": name, "compression_type": 0}
+        return {**tensor_message(tensor), "name": name, "ref_key": name, "compression_type": 0}
 
     # --- the whole graph ---
 
@@ -228,6 +241,16 @@ class Writer:
         Raises:
             UnsupportedOp: all nodes that MindIR cannot express.
         """
+        refused = self.write_nodes()
+        if refused:
+            raise UnsupportedOp(
+                f"{len(refused)} operators cannot be written as MindIR: {'; '.join(refused)}",
+                self.graph.name or "",
+                "convert to another format, or change the model",
+            )
+
+    def write_nodes(self) -> list[str]:
+        """Write every node; gives those that cannot be, with the reasons."""
         refused: list[str] = []
         for value in self.graph.inputs:
             self.bind(value, Ref(value.name or ""))
@@ -235,7 +258,7 @@ class Writer:
             self._enter(node)
             handler = handlers().get(node.op_type) if node.domain == "" else None
             try:
-                _refuse_empty(node)
+                refuse_empty(node)
                 if handler is None:
                     raise Refusal(reason(node) or "no counterpart in MindSpore is known")
                 handler(self, node)
@@ -243,12 +266,7 @@ class Writer:
                 refused.append(f"{node.op_type} (layer {layer_of(node)}): {error}")
                 for value in node.outputs:
                     self.bind(value, Ref(value.name or ""))
-        if refused:
-            raise UnsupportedOp(
-                f"{len(refused)} operators cannot be written as MindIR: {'; '.join(refused)}",
-                self.graph.name or "",
-                "convert to another format, or change the model",
-            )
+        return refused
 
     def _enter(self, node: ir.Node) -> None:
         parts = [p.replace("-", "_") for p in node.metadata_props.get(LAYER, "").split("/") if p]
@@ -259,28 +277,20 @@ class Writer:
     def finish(self) -> wire.Message:
         """The finished ModelProto."""
         renames, outputs = self._outputs()
-        infos = [{"name": v.name, "tensor": [self._spec(v)]} for v in self.graph.inputs]
-        result: list[wire.Message]
-        if len(outputs) == 1:
-            last = outputs[0]
-            result = [{"name": last, "tensor": [self._spec(self.graph.outputs[0])]}]
-        else:
-            packed = self.prim("MakeTuple", [Ref(n) for n in outputs])
-            last = packed.name
-            specs = [{"tensors": [self._spec(v)], "type": AttributeType.TENSORS} for v in self.graph.outputs]
-            result = [{"name": last, "attr_info": {"type": AttributeType.TUPLE, "values": specs}}]
+        infos = [{"name": v.name, "tensor": [spec(v)]} for v in self.graph.inputs]
+        last, result = self._result([Ref(n) for n in outputs])
         for node in self._nodes:
             node["input"] = [renames.get(n, n) for n in node.get("input", ())]
             node["output"] = [renames.get(n, n) for n in node["output"]]
             node["name"] = node["output"][0]
         nodes, parameters = self._live(last)
-        used = {n["op_type"][5:] for n in nodes}
+        used = {n["op_type"][5:] for g in ({"node": nodes}, *self.functions) for n in g["node"]}
         graph = {
             "node": nodes,
             "name": self.graph.name or "main",
             "parameter": parameters,
             "input": infos,
-            "output": result,
+            "output": [result],
         }
         return {
             "ir_version": IR_VERSION,
@@ -288,6 +298,7 @@ class Writer:
             "producer_version": __version__,
             "model_version": "2.10.0",
             "graph": graph,
+            "functions": self.functions,
             "little_endian": True,
             "primitives": [p for p in self._primitives.values() if p["name"] in used],
             "mind_ir_version": MIND_IR_VERSION,
@@ -305,40 +316,15 @@ class Writer:
             names.append(renames[ref.name])
         return renames, names
 
-    def _spec(self, value: ir.Value) -> wire.Message:
-        if value.dtype not in DATA_TYPE_OF:
-            raise UnsupportedType(f"MindIR has no element type {value.dtype}", f"tensor {value.name}", "cast it first")
-        shape = [d if isinstance(d, int) else -1 for d in dims(value)]
-        return {"dims": shape, "data_type": DATA_TYPE_OF[value.dtype]}
-
     def _live(self, last: str) -> tuple[list[wire.Message], list[wire.Message]]:
         """Nodes and parameters that the outputs need."""
         needed, nodes = {last}, []
         for node in reversed(self._nodes):
             if node["output"][0] in needed:
-                needed.update(node["input"])
+                needed.update(node.get("input", ()))
+                needed.add(node["op_type"][5:])  # a call names the function it calls there
                 nodes.append(node)
         return nodes[::-1], [p for n, p in self._parameters.items() if n in needed]
-
-
-_TAKES_EMPTY = frozenset(
-    ("Concat", "Shape", "Size", "Reshape", "ConstantOfShape", "CastLike", "Identity", "Resize", "Dropout")
-)
-
-
-def _refuse_empty(node: ir.Node) -> None:
-    """MindSpore launches no kernel for an empty tensor: a result that is not empty stays as memory was."""
-    if node.op_type in _TAKES_EMPTY or node.op_type.startswith("Reduce"):
-        return
-    data = node.inputs[:2] if node.op_type in ("MatMul", "Gemm", "Conv") else node.inputs[:1]
-    empty = any(v is not None and v.shape is not None and 0 in v.shape for v in data)
-    if empty and any(v.shape is None or 0 not in v.shape for v in node.outputs):
-        raise Refusal("it makes something of an empty tensor, which MindSpore's kernels do not")
-
-
-def _bytes(tensor: ir.TensorProtocol) -> memoryview:
-    array = np.ascontiguousarray(tensor.numpy())
-    return memoryview(array.reshape(-1).view(np.uint8))  # type: ignore[arg-type]  # NumPy's stubs lack Buffer
 
 
 def write(model: ir.Model, path: Path) -> Artifact:

@@ -108,13 +108,18 @@ def expand_kernel(w: Writer, weights: ir.Value) -> Ref:
 def conv_transpose(w: Writer, node: ir.Node) -> None:
     x, weights, y = value_of(node), value_of(node, 1), node.outputs[0]
     kernel, count = kernel_shape(weights), len(kernel_shape(weights))
-    if count > 2:
-        raise Refusal(f"a transposed convolution over {count} dimensions is not written yet")
+    if count > 3:
+        raise Refusal(f"MindSpore has no transposed convolution over {count} dimensions")
     strides, dilations = attr(node, "strides", [1] * count), attr(node, "dilations", [1] * count)
     sizes, out = list(dims(x)[2:]), list(dims(y)[2:])
     if not all(isinstance(d, int) for d in (*sizes, *out)):
         raise Refusal("the spatial sizes must be known")
     pads = _transposed_pads(node, (sizes, out, kernel), strides, dilations)
+    if count == 3:
+        made = _transposed3d(w, node, pads, (strides, dilations))
+        bias = node.inputs[2] if len(node.inputs) > 2 else None
+        w.bind(y, made if bias is None else w.fn("BiasAdd", made, bias, NCDHW))
+        return
     group, channels = attr(node, "group", 1), static_shape(weights)
     assert channels is not None
     data: Arg = x
@@ -144,6 +149,39 @@ def conv_transpose(w: Writer, node: ir.Node) -> None:
     if len(node.inputs) > 2 and node.inputs[2] is not None:
         result = w.fn("BiasAdd", result, node.inputs[2], NCHW)
     w.bind(y, w.fn("Squeeze", result, (2,)) if count == 1 else result)
+
+
+def _transposed3d(w: Writer, node: ir.Node, pads: list[int], steps: tuple[list[int], list[int]]) -> Ref:
+    """MindSpore's own, of which the kernel takes no groups; what the pads leave open is output padding."""
+    x, weights, (strides, dilations) = value_of(node), value_of(node, 1), steps
+    shape = static_shape(weights)
+    if attr(node, "group", 1) != 1 or shape is None:
+        raise Refusal("MindSpore's CPU kernel has no groups in three dimensions")
+    missing = []
+    for i, (size, out) in enumerate(zip(dims(x)[2:], dims(node.outputs[0])[2:], strict=True)):
+        full = (int(size or 0) - 1) * strides[i] + (shape[2 + i] - 1) * dilations[i] + 1
+        missing.append(int(out or 0) - (full - pads[2 * i] - pads[2 * i + 1]))
+    if any(not 0 <= m < max(s, d) for m, s, d in zip(missing, strides, dilations, strict=True)):
+        raise Refusal("it makes its output larger than the kernel reaches")
+    attributes = {
+        "in_channel": shape[0],
+        "out_channel": shape[1],
+        "kernel_size": shape[2:],
+        "mode": 1,
+        "pad_mode": "pad",
+        "pad": tuple(pads),
+        "pad_list": tuple(pads),
+        "stride": (1, 1, *strides),
+        "strides": (1, 1, *strides),
+        "dilation": (1, 1, *dilations),
+        "dilations": (1, 1, *dilations),
+        "group": 1,
+        "groups": 1,
+        "output_padding": (0, 0, *missing),
+        "format": "NCDHW",
+        "data_format": "NCDHW",
+    }
+    return w.prim("Conv3DTranspose", [x, weights], attributes)
 
 
 def _transposed_pads(

@@ -19,43 +19,64 @@ _RANGE = {
 }
 
 
-def _parameters(w: Writer, node: ir.Node) -> tuple[np.ndarray, np.ndarray]:
-    """Scale and zero point as float32, shaped to multiply the tensor."""
-    scale = const(value_of(node, 1))
-    zero = const(node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2] is not None else np.zeros(())
-    if scale is None or zero is None:
-        raise Refusal("scale and zero point must be constant")
-    if attr(node, "block_size", 0):
-        raise Refusal("blocked quantisation")
+def _parameter(w: Writer, node: ir.Node, index: int) -> Arg:
+    """Scale (1) or zero point (2) as float32, shaped to combine with the tensor."""
+    value = node.inputs[index] if index < len(node.inputs) else None
+    array = np.zeros((), np.float32) if value is None else const(value)
+    shape, block = dims(value_of(node)), int(attr(node, "block_size", 0))
+    rank = len(shape)
+    axis = int(attr(node, "axis", 1)) % rank if rank else 0
+    if block and (array is None or array.ndim):
+        size = shape[axis]
+        if array is None or not isinstance(size, int):
+            raise Refusal("blocks whose scales are computed or whose axis is of unknown size")
+        wide = np.repeat(array.astype(np.float32), block, axis)
+        return np.ascontiguousarray(np.take(wide, range(size), axis))
+    if array is not None and array.size == 1:
+        return array.astype(np.float32).reshape(())
+    around = [1] * rank
+    around[axis] = -1
+    if array is not None:
+        return array.astype(np.float32).reshape(around)
+    assert value is not None
+    held: Arg = value if dtype_of(value) == ir.DataType.FLOAT else w.cast(value, ir.DataType.FLOAT)
+    return held if not dims(value) else w.fn("Reshape", held, () if dims(value) == (1,) else tuple(around))
+
+
+def _told(w: Writer) -> None:
     if not any(f.where == "quantisation" for f in w.findings):
         what = "MindIR keeps quantised tensors as integers and computes with floats around exact rounding"
         w.findings.append(Finding(what, "quantisation"))
-    rank = len(dims(value_of(node)))
-    if scale.size == 1:
-        return scale.astype(np.float32).reshape(()), np.asarray(zero, np.float32).reshape(-1)[:1].reshape(())
-    shape = [1] * rank
-    shape[attr(node, "axis", 1) % rank] = scale.size
-    zeros = np.broadcast_to(np.asarray(zero, np.float32).reshape(-1), (scale.size,))
-    return scale.astype(np.float32).reshape(shape), zeros.reshape(shape)
+
+
+def _none(parameter: Arg) -> bool:
+    return isinstance(parameter, np.ndarray) and not parameter.any()
+
+
+def _float(w: Writer, x: ir.Value) -> Arg:
+    return x if dtype_of(x) == ir.DataType.FLOAT else w.cast(x, ir.DataType.FLOAT)
 
 
 @writes("QuantizeLinear")
 def quantize(w: Writer, node: ir.Node) -> None:
-    x, (scale, zero) = value_of(node), _parameters(w, node)
     dtype = dtype_of(node.outputs[0])
     if dtype not in _RANGE:
         raise Refusal(f"element type {dtype.name}")
+    _told(w)
+    zero = _parameter(w, node, 2)
     low, high = (np.asarray(v, np.float32) for v in _RANGE[dtype])
-    steps = round_even(w, w.fn("Div", x, scale))
-    if zero.any():
+    steps = round_even(w, w.fn("Div", _float(w, value_of(node)), _parameter(w, node, 1)))
+    if not _none(zero):
         steps = w.fn("Add", steps, zero)
     w.bind(node.outputs[0], w.cast(w.fn("Minimum", w.fn("Maximum", steps, low), high), dtype))
 
 
 @writes("DequantizeLinear")
 def dequantize(w: Writer, node: ir.Node) -> None:
-    scale, zero = _parameters(w, node)
+    _told(w)
+    zero, dtype = _parameter(w, node, 2), dtype_of(node.outputs[0])
     result: Arg = w.cast(value_of(node), ir.DataType.FLOAT)
-    if zero.any():
+    if not _none(zero):
         result = w.fn("Sub", result, zero)
-    w.bind(node.outputs[0], w.fn("Mul", result, scale))
+    made = w.fn("Mul", result, _parameter(w, node, 1))
+    w.bind(node.outputs[0], made if dtype == ir.DataType.FLOAT else w.cast(made, dtype))

@@ -1,4 +1,4 @@
-"""LSTM as MindSpore's own primitive; GRU and RNN have none on the CPU and are unrolled over time."""
+"""The plain LSTM as MindSpore's own primitive (``unrolled`` writes all other recurrent layers)."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import numpy as np
 import onnx_ir as ir
 
 from recast.formats.mindspore.write import Arg, Ref, Writer
-from recast.formats.mindspore.writing import Refusal, writes
-from recast.formats.mindspore.writing.elementwise import dtype_of, value_of
+from recast.formats.mindspore.writing import Refusal
+from recast.formats.mindspore.writing.elementwise import value_of
 from recast.graph.view import attr, const, dims
 
-_DEFAULT = ["Sigmoid", "Tanh", "Tanh"]
+DEFAULT = {"LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"], "RNN": ["Tanh"]}
 
 
 def optional(node: ir.Node, index: int) -> ir.Value | None:
@@ -28,7 +28,7 @@ def plain_lstm(node: ir.Node) -> str:
         return "peepholes"
     if attr(node, "clip", 0.0) or attr(node, "input_forget", 0) or attr(node, "layout", 0):
         return "clip, input_forget or layout"
-    if attr(node, "activations", _DEFAULT * directions) != _DEFAULT * directions:
+    if attr(node, "activations", DEFAULT["LSTM"] * directions) != DEFAULT["LSTM"] * directions:
         return "other activations"
     if any(const(optional(node, i)) is None for i in (1, 2)) or (
         optional(node, 3) and const(optional(node, 3)) is None
@@ -37,13 +37,8 @@ def plain_lstm(node: ir.Node) -> str:
     return ""
 
 
-@writes("LSTM")
 def lstm(w: Writer, node: ir.Node) -> None:
-    reason = plain_lstm(node)
-    if reason:
-        raise Refusal(reason)
-    if dtype_of(value_of(node)) != ir.DataType.FLOAT:
-        raise Refusal("MindSpore's LSTM takes float32 only")
+    """A node that ``plain_lstm`` has nothing against."""
     direction = attr(node, "direction", "forward")
     count = 2 if direction == "bidirectional" else 1
     made = [_one(w, node, d, direction == "reverse" or d == 1) for d in range(count)]
@@ -106,13 +101,16 @@ def _flattened(node: ir.Node, direction: int, hidden: int) -> tuple[np.ndarray, 
 
 def first_state(w: Writer, node: ir.Node, index: int, direction: int, hidden: int) -> Arg:
     """The first state (1, N, H) of a direction; zeros where none is given."""
-    held, batch = optional(node, index), dims(value_of(node))[1]
+    held, turned = optional(node, index), bool(attr(node, "layout", 0))
+    axis = 0 if turned else 1
+    batch = dims(value_of(node))[axis]
     if held is not None:
-        if dims(held)[0] == 1:
-            return held
+        state: Arg = w.fn("Transpose", held, (1, 0, 2)) if turned else held
+        if dims(held)[1 - axis] == 1:
+            return state
         masks = 0b110  # all of the batch and the state
-        return w.fn("StridedSlice", held, (direction, 0, 0), (direction + 1, 0, 0), (1, 1, 1), masks, masks, 0, 0, 0)
+        return w.fn("StridedSlice", state, (direction, 0, 0), (direction + 1, 0, 0), (1, 1, 1), masks, masks, 0, 0, 0)
     if isinstance(batch, int):
         return np.zeros((1, batch, hidden), np.float32)
-    now = w.item(w.fn("Shape", value_of(node)), 1)
+    now = w.item(w.fn("Shape", value_of(node)), axis)
     return w.fn("FillV2", w.pack([1, now, hidden]), np.asarray(0, np.float32))
