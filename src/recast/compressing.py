@@ -231,7 +231,8 @@ class _Ending:
         progress.emit("writing")
         folder.mkdir()
         findings = pipeline.prepare(model, self.writer, self.settings.writing)
-        artifact = self.writer.write(model, folder / self.path.name, WriteOptions(self.settings.writing.opset))
+        options = WriteOptions(self.settings.writing.opset, sparse=True)
+        artifact = self.writer.write(model, folder / self.path.name, options)
         return artifact, findings
 
     def _verify(self, reference: ir.Model, made: Artifact, samples: Samples) -> Report:

@@ -30,9 +30,10 @@ class ReadOptions:
 
 @dataclass(frozen=True)
 class WriteOptions:
-    """How to write. ``opset`` is for ONNX only."""
+    """How to write. ``opset`` is for ONNX only; ``sparse``: pack weights with many zeros where that is smaller."""
 
     opset: int | None = None
+    sparse: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ class Format(ABC):
     has_graph: ClassVar[bool] = True  # False: weights only
     via: ClassVar[str] = ""  # the format that is written first; ``write`` makes this one of its file
     through: Format | None = None  # that format; the catalogue sets it
+    packs_zeros: ClassVar[bool] = False  # weights with many zeros take less room (``WriteOptions.sparse``)
 
     def native(self, node: ir.Node) -> bool:
         """Whether the writer has a form for a node; the pass ``decompose`` writes others as plainer operators."""

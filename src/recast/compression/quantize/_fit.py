@@ -135,7 +135,7 @@ def fit(
             if not layer.fits or columns > _WIDEST:
                 made = round_nearest(model, layer, goal)
             else:
-                moments = _moments(exact, probe, layer, weight, (samples, np.random.default_rng([seed, number])))
+                moments = moments_of(exact, probe, layer, weight, (samples, np.random.default_rng([seed, number])))
                 made = _fitted(model, layer, goal, moments)
             found[layer.node] = made
             probe.set({layer.weight: made.real()})
@@ -144,7 +144,7 @@ def fit(
     return found
 
 
-def _moments(
+def moments_of(
     exact: Graph, probe: Probe, layer: Layer, weight: np.ndarray, told: tuple[Samples, np.random.Generator]
 ) -> Moments:
     samples, rng = told

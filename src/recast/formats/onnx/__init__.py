@@ -20,6 +20,7 @@ class OnnxFormat(Format):
     suffixes: ClassVar[tuple[str, ...]] = (".onnx",)
     passes: ClassVar[tuple[str, ...]] = ("layout", "clean")
     judge: ClassVar[tuple[str, str]] = ("onnxruntime", "")
+    packs_zeros: ClassVar[bool] = True
 
     def sniff(self, path: Path, head: bytes) -> bool:
         """A protobuf that starts with ``ir_version`` (field 1, varint), or any ``.onnx`` file."""

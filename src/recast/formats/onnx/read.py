@@ -11,6 +11,7 @@ import onnx_ir as ir
 from recast._util.bounded import MAX_NODES, as_bad_model, check_size, element_count, inside, open_bytes
 from recast.errors import BadModel, TooLarge
 from recast.formats._format import ReadOptions
+from recast.formats.onnx import sparse
 from recast.passes.normalise import normalise
 
 _MAX_MESSAGE = 2**31 - 1
@@ -38,6 +39,7 @@ def read(path: Path, options: ReadOptions) -> ir.Model:
         raise BadModel("this is not an ONNX model: it has no graph or no opset", str(path), "export it again")
     _check_graph(proto.graph, path, set())
     try:
+        sparse.densify(proto.graph, str(path))
         model = ir.from_proto(proto)
         _set_folder(model, path)
         return normalise(model, path.name)

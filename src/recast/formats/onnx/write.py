@@ -14,6 +14,7 @@ from onnx import version_converter
 
 from recast.errors import BadRecipe
 from recast.formats._format import Artifact, WriteOptions
+from recast.formats.onnx import sparse
 from recast.graph import IR_VERSION, OPSET
 from recast.graph.opsets import needed
 from recast.passes.normalise import OLDEST_OPSET, proto_without_weights
@@ -34,10 +35,12 @@ def write(model: ir.Model, path: Path, options: WriteOptions) -> Artifact:
     Raises:
         BadRecipe: the wanted opset cannot express the model.
     """
+    listed = sparse.pack(model) if options.sparse else []
     tensors = [(n, v.const_value) for n, v in model.graph.initializers.items() if v.const_value is not None]
     own = _own_opset(model)
     opset = options.opset or own
     proto = _other(model, opset, own) if opset != own else proto_without_weights(model)
+    proto.graph.sparse_initializer.extend(s.proto() for s in listed)
     sizes = [t.nbytes for _, t in tensors]
     if sum(sizes) <= _INLINE_LIMIT:
         _write_inline(proto, tensors, sizes, path)
