@@ -33,7 +33,7 @@ _INTEGERS = (-128, 127)  # the probe rounds nothing here
 
 @dataclass(frozen=True)
 class Wanda:
-    """Zero weights of little effect on the layer's output; the others stay as they are.
+    """Zero weights of little effect on the layer's output; the others stay, biases take over the mean of what is lost.
 
     Attributes:
         amount: share of each row that goes.
@@ -44,6 +44,7 @@ class Wanda:
 
     passes: ClassVar[tuple[str, ...]] = PLAIN
     name: ClassVar[str] = "wanda"
+    updates: ClassVar[bool] = False  # whether the weights that stay change
     amount: float | None = None
     pattern: str = ""
     samples: int = 256
@@ -101,19 +102,31 @@ class Wanda:
 
     def _pruned(self, model: ir.Model, layer: Layer, weight: np.ndarray, seen: Moments) -> dict[str, np.ndarray]:
         """New arrays by initializer."""
-        w, order = layer.matrix(weight), _order(weight, layer)
+        order = _order(weight, layer)
+        back, count = np.argsort(order), max(seen.count, 1)
+        mean_x, mean_y = seen.x / count, seen.y / count
         made = []
-        for group, rows in enumerate(w):
-            norms = np.sqrt(np.diag(seen.xx[group]))
-            made.append(np.where(self._gone((np.abs(rows) * norms)[:, order])[:, np.argsort(order)], 0, rows))
-        return {layer.weight: layer.unmatrix(np.stack(made), weight.shape).astype(weight.dtype)}
+        for group, rows in enumerate(layer.matrix(weight)):
+            h, cross = seen.xx[group] / count, seen.yx[group] / count
+            if layer.bias and self.updates:
+                h = h - np.outer(mean_x[group], mean_x[group])
+                cross = cross - np.outer(mean_y[group], mean_x[group])
+            aim = refitted(rows, h, cross) if self.updates else rows
+            made.append(self._sparse(aim[:, order], h[np.ix_(order, order)])[:, back])
+        found = {layer.weight: layer.unmatrix(np.stack(made), weight.shape).astype(weight.dtype)}
+        if layer.bias:
+            bias = (mean_y - np.einsum("grc,gc->gr", np.stack(made), mean_x)).reshape(-1)
+            found[layer.bias] = bias.astype(weight_of(model, layer.bias).dtype)
+        return found
 
-    def _gone(self, scores: np.ndarray) -> np.ndarray:
+    def _sparse(self, w: np.ndarray, h: np.ndarray) -> np.ndarray:
+        """The matrix with zeros; neighbouring columns are neighbouring inputs."""
+        scores = np.abs(w) * np.sqrt(np.diag(h))
         pattern = _masks.pattern(self.pattern)
         if pattern is not None:
-            return _masks.n_of_m(scores, *pattern)
+            return np.where(_masks.n_of_m(scores, *pattern), 0, w)
         count = round((self.amount or 0) * scores.shape[1])
-        return np.stack([_masks.smallest(row, count) for row in scores])
+        return np.where(np.stack([_masks.smallest(row, count) for row in scores]), 0, w)
 
 
 @dataclass(frozen=True)
@@ -125,25 +138,10 @@ class SparseGPT(Wanda):
     """
 
     name: ClassVar[str] = "sparsegpt"
+    updates: ClassVar[bool] = True
 
-    def _pruned(self, model: ir.Model, layer: Layer, weight: np.ndarray, seen: Moments) -> dict[str, np.ndarray]:
-        w, order, n = layer.matrix(weight), _order(weight, layer), max(seen.count, 1)
-        back = np.argsort(order)
-        mean_x, mean_y = seen.x / n, seen.y / n
-        made = []
-        for group, rows in enumerate(w):
-            h, cross = seen.xx[group] / n, seen.yx[group] / n
-            if layer.bias:
-                h = h - np.outer(mean_x[group], mean_x[group])
-                cross = cross - np.outer(mean_y[group], mean_x[group])
-            aim = refitted(rows, h, cross)
-            sparse = sparsegpt(aim[:, order], h[np.ix_(order, order)], self.amount or 0, _masks.pattern(self.pattern))
-            made.append(sparse[:, back])
-        found = {layer.weight: layer.unmatrix(np.stack(made), weight.shape).astype(weight.dtype)}
-        if layer.bias:
-            bias = (mean_y - np.einsum("grc,gc->gr", np.stack(made), mean_x)).reshape(-1)
-            found[layer.bias] = bias.astype(weight_of(model, layer.bias).dtype)
-        return found
+    def _sparse(self, w: np.ndarray, h: np.ndarray) -> np.ndarray:
+        return sparsegpt(w, h, self.amount or 0, _masks.pattern(self.pattern))
 
 
 def _order(weight: np.ndarray, layer: Layer) -> np.ndarray:
