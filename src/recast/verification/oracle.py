@@ -6,10 +6,9 @@ Operators come from ``kernels``; the rest from ONNX's own reference implementati
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ import onnx_ir as ir
 
 from recast.graph import OPSET
 from recast.verification.kernels import Call, Kernel, kernels
-from recast.verification.tolerances import ROUGH_UNITS
+from recast.verification.straying import disturbed, growth, sum_terms, weight_terms
 
 # Operators of ONNX's reference implementation that the node tests passed in float64.
 REFERENCE = frozenset((
@@ -31,8 +30,6 @@ REFERENCE = frozenset((
     "SpaceToDepth", "Split", "Squeeze", "Tan", "Tile", "TopK", "Trilu", "Unsqueeze", "Where",
 ))  # fmt: skip
 _UNIT = {ir.DataType.FLOAT: 2.0**-24, ir.DataType.FLOAT16: 2.0**-11, ir.DataType.BFLOAT16: 2.0**-8}
-_APPROXIMATED = frozenset(("Sigmoid", "Erf", "Gelu", "Swish", "Softplus", "Mish"))
-_POOL = 1_048_573  # a prime: no axis of a tensor has its period
 _HALF = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 
 
@@ -130,7 +127,7 @@ class Oracle:
             array = _entering(array, exact)
             if name in self._weights:
                 return self._stray(name, array, graph, rng)
-            return _disturbed(array, self._unit(types.get(name)), rng)
+            return disturbed(array, self._unit(types.get(name)), rng)
 
         values = _Values(self._weights, entering)
         values.update({name: entering(name, array) for name, array in feeds.items()})
@@ -153,7 +150,22 @@ class Oracle:
     def _stray(self, name: str, array: np.ndarray, graph: ir.Graph, rng: np.random.Generator | None) -> np.ndarray:
         """A weight disturbed as much as the sums over it stray; sub-graphs' weights like the main graph's."""
         unit = self._unit(graph.initializers[name].dtype)
-        return _disturbed(array, None if unit is None else unit * _growth(array.shape), rng)
+        return disturbed(array, None if unit is None else unit * growth(weight_terms(array.shape)), rng)
+
+    def _moved(
+        self,
+        node: ir.Node,
+        inputs: Sequence[np.ndarray | None],
+        array: np.ndarray,
+        value: ir.Value,
+        rng: np.random.Generator,
+    ) -> np.ndarray:
+        """A computed value disturbed as a runtime's own rounding would; long sums stray more."""
+        unit = self._unit(value.dtype)
+        if unit is None:
+            return array
+        terms = sum_terms(node, inputs, array)
+        return disturbed(array, max(unit, _UNIT[ir.DataType.FLOAT] * growth(terms)), rng, node.op_type)
 
     @cached_property
     def _nested(self) -> bool:
@@ -188,10 +200,9 @@ class Oracle:
             for name, value, array in zip(step.outputs, step.node.outputs, parts, strict=False):
                 if name:
                     array = _leaving(array, value, exact)
-                    disturb = jitter is not None and not self.quantised
-                    values[name] = (
-                        _disturbed(array, self._unit(value.dtype), jitter, step.node.op_type) if disturb else array
-                    )
+                    if jitter is not None and not self.quantised:
+                        array = self._moved(step.node, inputs, array, value, jitter)
+                    values[name] = array
             for name in step.spent:
                 if name not in keep:
                     values.pop(name, None)
@@ -253,44 +264,6 @@ def _leaving(array: np.ndarray, value: ir.Value, exact: bool) -> np.ndarray:
     if exact or value.dtype not in _HALF or not _floating(array):
         return array
     return np.asarray(array).astype(value.dtype.numpy()).astype(np.float32)
-
-
-def _growth(shape: tuple[int, ...]) -> float:
-    """How much a sum over a weight's inputs strays beyond the rounding of its terms.
-
-    A sum of n products with random signs, added one after another, gathers u·sqrt(Σ S_k²) ≈ u·σ·n/√2 over its partial
-    sums S_k, where rounding the terms alone gives u·σ·√n (Higham, Accuracy and Stability, ch. 4). Runtimes add in at
-    least 16 lanes: √(n/16)/2 times as much. n is the weight's size without its largest outer dimension.
-    """
-    if len(shape) < 2 or not math.prod(shape):
-        return 1.0
-    terms = math.prod(shape) / max(shape[0], shape[-1])
-    return max(1.0, math.sqrt(terms / 16) / 2)
-
-
-def _disturbed(array: np.ndarray, unit: float | None, rng: np.random.Generator | None, op_type: str = "") -> np.ndarray:
-    """The array with random relative errors of one rounding unit (None: exact).
-
-    Functions that runtimes approximate around a constant get an absolute error of that size.
-    """
-    if unit is None or rng is None or array.dtype != np.float64 or array.size <= 1:
-        return array
-    error = _normal(rng, array.size).reshape(array.shape) * (unit * ROUGH_UNITS.get(op_type, 1.0))
-    error *= np.maximum(np.abs(array), 1.0) if op_type in _APPROXIMATED else array
-    error += array
-    return error
-
-
-@cache
-def _pool() -> np.ndarray:
-    return np.random.default_rng(11).standard_normal(_POOL)
-
-
-def _normal(rng: np.random.Generator, count: int) -> np.ndarray:
-    """Standard normal numbers from a pool that is entered at random: making them anew takes longer than the run."""
-    pool = _pool()
-    start = int(rng.integers(max(1, _POOL - count)))
-    return pool[start : start + count] if count <= _POOL else np.resize(np.roll(pool, -int(rng.integers(_POOL))), count)
 
 
 def _reference(node: ir.Node) -> Kernel:
