@@ -49,7 +49,7 @@ def test_large_models_get_three_kinds_and_another_batch(budget: float, monkeypat
 def test_large_models_keep_a_real_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(effort, "BUDGET", 0.0)
     kept, _ = chosen(dense(11, (1, 7)), (1, 7), x=np.ones((5, 7), np.float32))
-    assert [f.name.split(" (")[0] for f in kept] == ["normal", "pixels", "sample 0"]
+    assert [f.name.split(" (")[0] for f in kept] == ["normal", "pixels", "photo", "sample 0"]
 
 
 def test_all_sizes_of_inner_axes_stay(monkeypatch: pytest.MonkeyPatch) -> None:

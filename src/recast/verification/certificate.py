@@ -55,6 +55,7 @@ def certificate(
             },
             "seed": report.seed,
             "tolerances": [t.as_dict() for _, t in sorted(report.tolerances.items())],
+            "resolution": report.resolution,
             "feeds": [_feed(f) for f in report.feeds],
             "wrong": None
             if report.wrong is None
@@ -89,6 +90,7 @@ def _facts(path: Path, name: str) -> dict[str, Any]:
 def _feed(record: FeedRecord) -> dict[str, Any]:
     return {
         "name": record.name,
+        "counts": record.counts,
         "shapes": {n: list(s) for n, s in record.shapes.items()},
         "outputs": [_difference(d) for d in record.differences],
     }
@@ -102,6 +104,7 @@ def _difference(found: Difference) -> dict[str, Any]:
         "max_abs": found.max_abs,
         "relative": found.relative,
         "ratio": found.ratio,
+        "slack": found.slack,
     }
     if not found.accepted:
         data |= {"problem": found.problem, "index": list(found.index), "source": found.source, "target": found.target}

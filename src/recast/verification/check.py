@@ -12,6 +12,7 @@ import onnx_ir as ir
 from recast._util.child import TensorSpec
 from recast.errors import RecastError
 from recast.formats._format import Runner
+from recast.verification import evidence
 from recast.verification.bounds import integer_bounds, integer_choices
 from recast.verification.compare import Difference
 from recast.verification.effort import affordable
@@ -228,22 +229,23 @@ def _float_types(model: ir.Model) -> set[str]:
     return {v.dtype.name for v in values if v.dtype is not None}
 
 
-def _feeds(pair: _Pair, options: Options) -> list[Feed]:
-    """All feeds, or fewer for a large model (the report says so)."""
+def _feeds(pair: _Pair, options: Options) -> tuple[list[Feed], list[Feed]]:
+    """The feeds to run, and those in reserve: a large model gets fewer (the report says so)."""
     plan = pair.plan(options)
     feeds = make_feeds(plan)[: options.max_feeds]
     if pair.graph is None:
-        return feeds
+        return feeds, []
     kept = affordable(feeds, pair.graph, sizes_to_try(plan)[0])
     if len(kept) < len(feeds):
         pair.report.notes.append(Note("fewer inputs, because the model is large", f"{len(kept)} of {len(feeds)}"))
-    return kept
+    chosen = {feed.name for feed in kept}
+    return kept, [feed for feed in feeds if feed.name not in chosen]
 
 
 def _run_all(pair: _Pair, options: Options) -> None:
     report = pair.report
     try:
-        feeds = _feeds(pair, options)
+        feeds, spare = _feeds(pair, options)
     except (ValueError, TypeError, KeyError) as error:
         report.failed(Wrong("feeds", f"no inputs could be made: {error}"))
         return
@@ -251,15 +253,10 @@ def _run_all(pair: _Pair, options: Options) -> None:
     inputs = pair.graph.graph.inputs if pair.graph else ()
     names = [(a.name, b.name) for a, b in zip(inputs, pair.source.inputs, strict=False)]
     judge = Judge(pair.graph, names, "" if pair.target_graph is None else coarser(pair.target_graph, pair.graph))
-    for feed in feeds:
-        record = _run_one(pair, judge, feed)
-        if record is None:
-            continue
-        report.feeds.append(record)
-        bad = next((d for d in record.differences if not d.accepted), None)
-        if bad is not None and report.wrong is None:
-            pair.first_bad = feed
-            report.wrong = Wrong("graph" if bad.problem == "source" else "values", bad.text(), f"feed {feed.name}", bad)
+    for number, feed in enumerate(feeds + spare):
+        if number >= len(feeds) and not evidence.missing(report):
+            break
+        _judge_one(pair, judge, feed)
         if report.wrong is not None and sum(not r.accepted for r in report.feeds) >= 3:
             break
     report.oracle = judge.state
@@ -267,11 +264,25 @@ def _run_all(pair: _Pair, options: Options) -> None:
     ran = [r for r in report.feeds if r.differences]
     if report.wrong is None and not ran:
         report.failed(Wrong("feeds", "the source refused every input: nothing was proved"))
+    evidence.settle(report)
     if pair.moves is False:
         told = "the outputs hardly depend on the inputs: this proves little about operators near the inputs"
         report.notes.append(Note(told, level="warning"))
     if ran and not any(r.varied for r in ran):
         report.notes.append(Note("every output was constant on every input: this proves little", level="warning"))
+
+
+def _judge_one(pair: _Pair, judge: Judge, feed: Feed) -> None:
+    """Run one feed and put what was found into the report."""
+    record = _run_one(pair, judge, feed)
+    if record is None:
+        return
+    pair.report.feeds.append(record)
+    bad = next((d for d in record.differences if not d.accepted), None)
+    if bad is not None and pair.report.wrong is None:
+        pair.first_bad = feed
+        kind = "graph" if bad.problem == "source" else "values"
+        pair.report.wrong = Wrong(kind, bad.text(), f"feed {feed.name}", bad)
 
 
 def _run_one(pair: _Pair, judge: Judge, feed: Feed) -> FeedRecord | None:

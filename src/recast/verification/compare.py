@@ -17,6 +17,8 @@ class Difference:
 
     ``ratio`` is the worst error divided by what was allowed there (<= 1: accepted). ``problem`` is empty, or one of
     ``shape``, ``dtype``, ``non-finite``, ``values``, ``source`` (the graph is not what the source's runtime computes).
+    ``slack`` is what was allowed at the median element, relative to its scale: smaller faults could hide in this run.
+    ``weak``: that is too much for the run to count.
     """
 
     output: str
@@ -29,6 +31,8 @@ class Difference:
     index: tuple[int, ...] = ()
     source: float | int | str = 0
     target: float | int | str = 0
+    slack: float = 0.0
+    weak: bool = False
 
     def text(self) -> str:
         """One line for messages."""
@@ -105,8 +109,9 @@ def tight(output: str, source: np.ndarray, target: np.ndarray, tolerance: Tolera
         return non_finite(output, stage, apart, source, target)
     wide_source, wide_target = finite(wide_source), finite(wide_target)
     scale = local_max(np.abs(wide_source))
-    allowed = (tolerance.blind if blind else tolerance.tight) * tolerance.unit * scale + LEAST.get(tolerance.name, 0)
-    return judge(output, stage, np.abs(wide_target - wide_source), allowed, source, target)
+    units = (tolerance.blind if blind else tolerance.tight) * tolerance.unit
+    allowed = units * scale + LEAST.get(tolerance.name, 0)
+    return replace(judge(output, stage, np.abs(wide_target - wide_source), allowed, source, target), slack=units)
 
 
 def non_finite(output: str, stage: str, apart: np.ndarray, source: np.ndarray, target: np.ndarray) -> Difference:
@@ -186,7 +191,15 @@ def against_exact(
     if not honest.accepted:
         return _not_the_source(honest)
     allowed = tolerance.factor * np.maximum(base, np.minimum(local_max(source_error), tolerance.factor * base / 2))
-    return judge(output, "float64", target_error, allowed, source, target)
+    found = judge(output, "float64", target_error, allowed, source, target)
+    return _with_slack(found, allowed, scale, tolerance)
+
+
+def _with_slack(found: Difference, allowed: np.ndarray, scale: np.ndarray, tolerance: Tolerance) -> Difference:
+    """The record with what could have hidden: the median of allowed error by scale, over elements that have a scale."""
+    known = scale > 0
+    slack = float(np.median(allowed[known] / scale[known])) if known.any() else 0.0
+    return replace(found, slack=slack, weak=slack > tolerance.weak)
 
 
 def _not_the_source(honest: Difference) -> Difference:
@@ -222,7 +235,10 @@ def _quantised(
     found = judge(output, "float64", target_error, np.full(noise.shape, wanted_far), source, target)
     ratio = max(found.ratio, float(target_error.mean()) / wanted_mean if wanted_mean > 0 else 0.0)
     accepted = ratio <= 1.0
-    return replace(found, accepted=accepted, ratio=ratio, problem="" if accepted else "values")
+    scale = float(np.abs(as_float(source)).max(initial=0))
+    slack = wanted_mean / scale if scale > 0 else 0.0
+    weak = slack > tolerance.weak
+    return replace(found, accepted=accepted, ratio=ratio, problem="" if accepted else "values", slack=slack, weak=weak)
 
 
 def _step(*errors: np.ndarray) -> float:

@@ -14,7 +14,7 @@ _PER_ELEMENT = 20  # operations of one computed element outside its sum: roundin
 _PER_WEIGHT = 25  # operations that each weight costs on every feed, whatever its size
 _PER_NODE = 1e6  # operations that each node costs on every feed: a framework needs a millisecond for a layer
 _FREE_GROWTH = 4  # a feed of another size is dispensable if it has more elements than this times the plain feed's
-_KEPT = ("normal", "pixels", "sample 0")
+_KEPT = ("normal", "pixels", "photo", "sample 0")
 
 
 def affordable(feeds: Sequence[Feed], model: ir.Model, sizes: Mapping[str, int]) -> list[Feed]:

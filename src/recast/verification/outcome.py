@@ -47,6 +47,11 @@ class FeedRecord:
         """Whether every output was accepted."""
         return all(d.accepted for d in self.differences)
 
+    @property
+    def counts(self) -> bool:
+        """Whether the run proves something: rounding alone could not have moved an output by much of its scale."""
+        return bool(self.differences) and not any(d.weak for d in self.differences)
+
 
 @dataclass
 class Report:
@@ -70,6 +75,11 @@ class Report:
         return self.wrong is None and bool(self.feeds) and all(f.accepted for f in self.feeds)
 
     @property
+    def resolution(self) -> float | None:
+        """The best run's allowed error, relative to the outputs' scale: much smaller faults could not be seen."""
+        return min((max(d.slack for d in f.differences) for f in self.feeds if f.counts), default=None)
+
+    @property
     def worst(self) -> Difference | None:
         """The difference that came closest to (or went furthest beyond) what is allowed."""
         found = [d for f in self.feeds for d in f.differences]
@@ -91,6 +101,8 @@ class Report:
             f"{len(self.feeds)} inputs, judge {self.source_runtime or '?'}, target {self.target_runtime or '?'}",
             f"largest error {largest:.3g} ({relative:.3g} of the output's scale); float64 tie-breaker {self.oracle}",
         ]
+        if self.resolution is not None:
+            lines.append(f"faults down to {self.resolution:.2g} of the outputs' scale would have been seen")
         if self.wrong is not None:
             lines.append(f"{self.wrong.what}" + (f" ({self.wrong.where})" if self.wrong.where else ""))
         if self.culprit:
