@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
     from recast.report.summary import Summary
+    from recast.verification.memory import Memory
     from recast.verification.outcome import Report
 
 UNVERIFIED = ".unverified"
@@ -127,8 +128,19 @@ def save(model: ir.Model, target: str | Path, writing: Writing = Writing()) -> A
     return Artifact(files, findings + artifact.findings)
 
 
-def convert(source: str | Path, target: str | Path, recipe: Recipe = Recipe()) -> Conversion:  # noqa: B008 frozen
+def convert(
+    source: str | Path,
+    target: str | Path,
+    recipe: Recipe = Recipe(),  # noqa: B008 frozen
+    memory: Memory | None = None,
+) -> Conversion:
     """Convert one file into another and prove it.
+
+    Args:
+        source: model file, folder, or ``package.module:factory``.
+        target: the output; its suffix chooses the format.
+        recipe: how.
+        memory: for several targets of one source: what its runtime says is asked once.
 
     Raises:
         RecastError: refused or failed before anything was written. A result that does not match the source is *not*
@@ -140,7 +152,7 @@ def convert(source: str | Path, target: str | Path, recipe: Recipe = Recipe()) -
     atomic.check_free(path, writing.force)
     judges = _judges(source, reader, writer) if recipe.checking.verify else ()
     with child.started(judges), collector.rarely():
-        return _convert(source, (reader, writer), path, recipe)
+        return _convert(source, (reader, writer), path, recipe, memory)
 
 
 def _judges(source: str | Path, reader: Format, writer: Format) -> list[str]:
@@ -149,7 +161,9 @@ def _judges(source: str | Path, reader: Format, writer: Format) -> list[str]:
     return [f"recast.formats.{f.name}.run" for f in wanted if f.judge[0] and have(f.judge[0].partition(".")[0])]
 
 
-def _convert(source: str | Path, ends: tuple[Format, Format], path: Path, recipe: Recipe) -> Conversion:
+def _convert(
+    source: str | Path, ends: tuple[Format, Format], path: Path, recipe: Recipe, memory: Memory | None
+) -> Conversion:
     (reader, writer), options, writing = ends, _read_options(recipe.reading), recipe.writing
     clock = _Clock()
     progress.emit("reading")
@@ -158,7 +172,8 @@ def _convert(source: str | Path, ends: tuple[Format, Format], path: Path, recipe
     clock.lap("read")
     if not writer.has_graph or not (len(model.graph) or model.graph.inputs):
         return _convert_weights(model, (reader, writer), (str(source), path), clock)
-    original = prove.Source(reader, Path(source), options, model.clone() if recipe.checking.verify else model)
+    graph = model.clone() if recipe.checking.verify else model
+    original = prove.Source(reader, Path(source), options, graph, memory)
     progress.emit("converting")
     findings = found + prepare(model, writer, writing)
     clock.lap("passes")

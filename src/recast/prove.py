@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from recast.recipe import Checking
     from recast.verification.check import Side, Writer
+    from recast.verification.memory import Memory
     from recast.verification.outcome import Report
 
 Verdict = Literal["verified", "failed", "not judged", "not verified"]
@@ -29,12 +30,16 @@ _LABELS = {"y", "label", "labels"}
 
 @dataclass(frozen=True)
 class Source:
-    """What was read: its format, where it lies, how, and the graph as it was before any pass."""
+    """What was read: its format, where it lies, how, and the graph as it was before any pass.
+
+    ``memory``: what its runtime said before, for another target.
+    """
 
     format: Format
     path: Path
     options: ReadOptions
     graph: ir.Model
+    memory: Memory | None = None
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,8 @@ def prove(source: Source, target: Target, checking: Checking) -> tuple[Verdict, 
         return "not judged", Report(source.path.name, target.artifact.files[0].name, notes=[note])
     name = target.artifact.files[0].name
     with tempfile.TemporaryDirectory(prefix="recast-") as folder:
-        options = check.Options(checking.seed, samples(checking.data), _writer(target, Path(folder)))
+        writer = _writer(target, Path(folder))
+        options = check.Options(checking.seed, samples(checking.data), writer, source.memory)
         second = check.Side(name, runner, target.graph, runtime_of(target.format))
         first = check.Side(source.path.name, source_runner(source), source.graph, runtime_of(source.format))
         try:
@@ -138,10 +144,14 @@ def samples(path: Path | None) -> Mapping[str, np.ndarray]:
 
 def source_runner(source: Source) -> Runner | None:
     """The source's own runtime, or None where it is not installed (then the graph is the reference)."""
-    try:
-        return source.format.open_source(source.path, source.options)
-    except MissingDependency:
-        return None
+
+    def opened() -> Runner | None:
+        try:
+            return source.format.open_source(source.path, source.options)
+        except MissingDependency:
+            return None
+
+    return source.memory.remembering(opened) if source.memory is not None else opened()
 
 
 def runtime_of(format_: Format) -> str:

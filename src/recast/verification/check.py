@@ -19,6 +19,7 @@ from recast.verification.effort import affordable
 from recast.verification.feeds import Feed, FeedPlan, make_feeds, sizes_to_try
 from recast.verification.judge import Judge
 from recast.verification.local import GraphRunner, perm_of
+from recast.verification.memory import Memory
 from recast.verification.outcome import FeedRecord, Note, Report, Wrong
 
 
@@ -47,11 +48,17 @@ _STILL = 1e-3  # outputs that change less than this, relative to their scale, sa
 
 @dataclass(frozen=True)
 class Options:
-    """``writer`` converts a graph to a running target again; with it, a mismatch is traced to its operator."""
+    """How to check.
+
+    Attributes:
+        writer: converts a graph to a running target again; with it, a mismatch is traced to its operator.
+        memory: what is known of the source from an earlier check of the same source.
+    """
 
     seed: int = 0
     data: Mapping[str, np.ndarray] = field(default_factory=dict)
     writer: Writer | None = None
+    memory: Memory | None = None
     max_elements: int = 4_000_000
     max_feeds: int = 64
 
@@ -252,7 +259,8 @@ def _run_all(pair: _Pair, options: Options) -> None:
     report.seed = options.seed
     inputs = pair.graph.graph.inputs if pair.graph else ()
     names = [(a.name, b.name) for a, b in zip(inputs, pair.source.inputs, strict=False)]
-    judge = Judge(pair.graph, names, "" if pair.target_graph is None else coarser(pair.target_graph, pair.graph))
+    coarse = "" if pair.target_graph is None else coarser(pair.target_graph, pair.graph)
+    judge = Judge(pair.graph, names, coarse, options.memory)
     for number, feed in enumerate(feeds + spare):
         if number >= len(feeds) and not evidence.missing(report):
             break

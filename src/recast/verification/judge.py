@@ -11,6 +11,7 @@ import onnx_ir as ir
 from recast.verification import compare
 from recast.verification.compare import Difference
 from recast.verification.feeds import Feed
+from recast.verification.memory import Memory, Truth, digest
 from recast.verification.oracle import Oracle, OracleUnavailable
 from recast.verification.ties import only_ties
 from recast.verification.tolerances import DISTURBED_RUNS, JITTER_RUNS, TABLE, Tolerance, for_dtype
@@ -23,9 +24,17 @@ class Judge:
         model: the source's graph, or None: everything is judged without float64.
         names: (graph input, runtime input) names, in order.
         coarse: ``float16`` or ``bfloat16`` where the target computes in that: its rounding is no fault.
+        memory: float64 results that another target of the same source has asked for.
     """
 
-    def __init__(self, model: ir.Model | None, names: Sequence[tuple[str | None, str]], coarse: str = "") -> None:
+    def __init__(
+        self,
+        model: ir.Model | None,
+        names: Sequence[tuple[str | None, str]],
+        coarse: str = "",
+        memory: Memory | None = None,
+    ) -> None:
+        self._truths = memory.truths if memory is not None else None
         self._coarse = TABLE[coarse] if coarse else None
         self.state = "not needed"
         self.applied: dict[str, Tolerance] = {}
@@ -98,15 +107,23 @@ class Judge:
         try:
             if self._oracle is None:
                 self._oracle = Oracle(self._model, self._coarse.unit if self._coarse else 0.0)
-            feeds = self._graph_feeds(feed)
-            self._exact = self._oracle.run(feeds)
-            self._noise = measure_noise(self._oracle, feeds, self._exact)
+            self._exact, self._noise = self._truth(self._oracle, self._graph_feeds(feed))
         except OracleUnavailable as error:
             self.state = f"unavailable: {error}"
             return False
         self._feed = feed
         self.state = "used"
         return True
+
+    def _truth(self, oracle: Oracle, feeds: dict[str, np.ndarray]) -> Truth:
+        key = digest(feeds, str(oracle.unit)) if self._truths is not None else b""
+        if self._truths is not None and key in self._truths:
+            return self._truths[key]
+        exact = oracle.run(feeds)
+        found = exact, measure_noise(oracle, feeds, exact)
+        if self._truths is not None:
+            self._truths[key] = found
+        return found
 
 
 LARGE_BYTES = 20_000_000  # weights beyond this: one disturbed run instead of several, to stay within seconds
