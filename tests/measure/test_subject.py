@@ -132,3 +132,26 @@ def test_every_runtime_times_itself(suffix: str, tmp_path: Path, rng: np.random.
     assert min(times) > 0
     for name, array in before.items():
         np.testing.assert_array_equal(array, after[name])
+
+
+def test_code_of_others_runs_only_when_trusted(
+    tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A ``.py`` that this process did not write; trust does not change how any other file is opened."""
+    pytest.importorskip("torch")
+    from recast.errors import UnsafeModel
+    from recast.formats.tflite import TFLite
+    from recast.formats.torch import write as torch_write
+
+    w = rng.standard_normal((7, 5)).astype(np.float32)
+    model = dense_net(w, np.zeros(5, np.float32), batch=2)
+    script = written(model, tmp_path / "net.py")
+    monkeypatch.setattr(torch_write, "_written", set())
+    with pytest.raises(UnsafeModel), Subject("net", script).running():
+        pass
+    x = rng.standard_normal((6, 7)).astype(np.float32)
+    with Subject("net", script, trust=True).running() as runner:
+        np.testing.assert_allclose(Subject("net", script, True).predict(runner, {"x": x})[0], x @ w, atol=1e-5)
+    monkeypatch.delattr(TFLite, "open_source")
+    with Subject("net", written(model, tmp_path / "net.tflite"), trust=True).running() as runner:
+        assert runner.inputs[0].shape == (2, 7)

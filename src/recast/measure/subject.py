@@ -72,10 +72,12 @@ class Subject:
             MissingDependency: the runtime is not installed.
         """
         with child.opening(threads=threads):
-            if self.trust:
-                runner = self.format.open_source(self.path, ReadOptions(trust=True))
-            else:
+            try:
                 runner = self.format.open_deployed(self.path)
+            except UnsafeModel:  # not written by this process
+                if not self.trust:
+                    raise
+                runner = self.format.open_source(self.path, ReadOptions(trust=True))
         try:
             yield runner
         finally:

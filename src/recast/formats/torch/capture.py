@@ -32,6 +32,11 @@ Shape = Sequence[int | str]
 _EXAMPLE_DIM = 2  # a dynamic dimension must not be 1 while tracing: torch.export would specialise it
 
 
+def preload() -> None:
+    """Import PyTorch."""
+    need("torch", "torch")
+
+
 def capture(module: Any, arguments: tuple[Any, ...], dynamic: Any = None) -> ir.Model:
     """Export a module to an ``onnx_ir`` model (not yet normalised).
 
