@@ -39,6 +39,17 @@ def test_macs_of_products_and_recurrence(rng: np.random.Generator) -> None:
     assert cost.of(b.model()).macs == 2 * 5 * 7 * 11 + 13 * 2 * (12 * 5 + 12 * 3)
 
 
+def test_macs_of_grouped_transposed_convolution_and_turned_product(rng: np.random.Generator) -> None:
+    """Each input pixel meets k/group kernels of its own group; ``transA`` turns the first matrix."""
+    b = Builder("net")
+    x, a = b.input("x", FLOAT, (1, 6, 5, 7)), b.input("a", FLOAT, (11, 13))
+    w = b.weight("w", rng.standard_normal((6, 5, 3, 2)).astype(np.float32))  # 2 groups: 6 -> 10 channels
+    b.output(b.op("ConvTranspose", [x, w], {"group": 2}), "image")
+    v = b.weight("v", rng.standard_normal((11, 17)).astype(np.float32))
+    b.output(b.op("Gemm", [a, v], {"transA": 1}), "product")
+    assert cost.of(b.model()).macs == 6 * 5 * 7 * 5 * 3 * 2 + 13 * 17 * 11
+
+
 def test_parameters_do_not_count_what_is_no_weight(rng: np.random.Generator) -> None:
     found = size.parameters(mixed_net(rng))
     count = 450 + 10 + 630 + 126 + 336 + 7 * 504 + 7
