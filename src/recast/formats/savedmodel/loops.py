@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from recast.formats.savedmodel import tensors
 from recast.formats.savedmodel.graph_def import Body, Node, Program
 
@@ -38,7 +40,7 @@ class Loop:
 
     def unchanged(self, place: int) -> bool:
         """Whether the body gives a value back as it got it."""
-        found = self._origin(self.body, self.body.results[place])
+        found = self.origin(self.body, self.body.results[place])
         return found == place
 
     def counts(self) -> list[Count] | None:
@@ -47,7 +49,7 @@ class Loop:
         for _ in range(_STEPS):
             if not waiting:
                 return found
-            node = self._node(self.condition, waiting.pop())
+            node = self.node(self.condition, waiting.pop())
             if node is None or node.op not in ("LogicalAnd", "Less") or len(node.data) != 2:
                 return None
             if node.op == "LogicalAnd":
@@ -60,28 +62,19 @@ class Loop:
         return None
 
     def _count(self, sides: Sequence[str]) -> Count | None:
-        place = self._origin(self.condition, sides[0])
+        place = self.origin(self.condition, sides[0])
         if place is None:
             return None
-        step = self._step(place)
-        number = self._number(self.condition, sides[1])
+        step = self.step(place)
+        number = self.number(self.condition, sides[1])
         if step is None or step <= 0:
             return None
         if number is not None:
             return Count(place, step, number, True)
-        bound = self._origin(self.condition, sides[1])
+        bound = self.origin(self.condition, sides[1])
         return None if bound is None or not self.unchanged(bound) else Count(place, step, bound, False)
 
-    def _step(self, place: int) -> int | None:
-        node = self._node(self.body, self.body.results[place])
-        if node is None or node.op not in ("Add", "AddV2") or len(node.data) != 2:
-            return None
-        for mine, other in (node.data, node.data[::-1]):
-            if self._origin(self.body, mine) == place:
-                return self._number(self.body, other)
-        return None
-
-    def _origin(self, body: Body, text: str) -> int | None:
+    def origin(self, body: Body, text: str) -> int | None:
         """The place of the argument that a value is."""
         for _ in range(_STEPS):
             name, number = self.program.reference(body, text)
@@ -93,7 +86,8 @@ class Loop:
             text = node.data[0]
         return None
 
-    def _node(self, body: Body, text: str) -> Node | None:
+    def node(self, body: Body, text: str) -> Node | None:
+        """The node behind identities."""
         for _ in range(_STEPS):
             node = body.nodes.get(self.program.reference(body, text)[0])
             if node is None or node.op != "Identity" or not node.data:
@@ -101,10 +95,25 @@ class Loop:
             text = node.data[0]
         return None
 
-    def _number(self, body: Body, text: str) -> int | None:
-        node = self._node(body, text)
+    def constant(self, body: Body, text: str) -> np.ndarray | None:
+        """A constant's numbers."""
+        node = self.node(body, text)
         value = node.attr("value") if node is not None and node.op == "Const" else None
-        if not isinstance(value, dict):
+        return tensors.array(value, body.where) if isinstance(value, dict) else None
+
+    def number(self, body: Body, text: str) -> int | None:
+        """A constant whole number."""
+        array = self.constant(body, text)
+        if array is None or array.size != 1 or array.dtype.kind not in "iu":
             return None
-        array = tensors.array(value, body.where)
-        return int(array.reshape(-1)[0]) if array.size == 1 and array.dtype.kind in "iu" else None
+        return int(array.reshape(-1)[0])
+
+    def step(self, place: int) -> int | None:
+        """By how much a value grows every turn, if that is constant."""
+        node = self.node(self.body, self.body.results[place])
+        if node is None or node.op not in ("Add", "AddV2") or len(node.data) != 2:
+            return None
+        for mine, other in (node.data, node.data[::-1]):
+            if self.origin(self.body, mine) == place:
+                return self.number(self.body, other)
+        return None

@@ -15,6 +15,7 @@ from recast.formats.savedmodel.lists import as_tensor, start
 from recast.formats.savedmodel.loops import Loop
 from recast.formats.savedmodel.names import below
 from recast.formats.savedmodel.reading import reads
+from recast.formats.savedmodel.recurrent import recurrent
 from recast.formats.savedmodel.scope import DEAD, Absent, Held, TensorList, Thing
 from recast.graph.build import Builder
 
@@ -91,6 +92,8 @@ def while_(c: Call) -> None:
         raise c.bad("the functions do not fit the loop's values")
     loop = Loop(c.scope.reading.program, condition, body)
     changing = [i for i in range(c.count) if not loop.unchanged(i)]
+    if recurrent(c, loop, changing, _turns(c, loop)):
+        return
     begin, turn = _settle(c, changing)
     turns, first = _turns(c, loop), None
     if turns is None:
@@ -204,7 +207,9 @@ def _turns(c: Call, loop: Loop) -> ir.Value | None:
             return None
     if numbers:
         computed.append(c.b.const(min(numbers), np.int64, "turns"))
-    return computed[0] if len(computed) == 1 else c.op("Min", computed)
+    parts = [constants.partial(c.scope.reading, v) for v in computed]
+    same = all(p is not None and p == parts[0] and None not in p.entries for p in parts)
+    return computed[0] if len(computed) == 1 or same else c.op("Min", computed)
 
 
 @reads("Switch", "RefSwitch")

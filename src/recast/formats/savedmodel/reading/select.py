@@ -16,12 +16,18 @@ Cut = tuple[int, int, int, int]  # axis, begin, end, step
 
 def cut(c: Call, value: ir.Value, cuts: list[Cut]) -> ir.Value:
     """Slice the axes that are really cut."""
-    real = [cut for cut in cuts if cut[1:] != (0, _END, 1)]
+    real = [cut for cut in cuts if cut[1:] != (0, _END, 1) and not _whole(value, cut)]
     if not real:
         return value
     axes, begins, ends, steps = (list(v) for v in zip(*real, strict=True))
     inputs = [c.b.const(v, np.int64, n) for v, n in ((begins, "begin"), (ends, "end"), (axes, "axes"), (steps, "step"))]
     return c.op("Slice", [value, *inputs])
+
+
+def _whole(value: ir.Value, wanted: Cut) -> bool:
+    """Whether a slice takes the only element of an axis."""
+    axis, begin, end, step = wanted
+    return value.shape is not None and value.shape[axis] == 1 and begin in (0, -1) and end > 0 and step > 0
 
 
 @reads("Slice")

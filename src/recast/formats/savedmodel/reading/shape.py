@@ -205,8 +205,11 @@ def split(c: Call) -> None:
     count = int(c.attr("num_split", 0))
     if not 0 < count <= 1 << 16:
         raise c.bad(f"{count} parts")
-    total = shape_[axis]
-    if count == 1:
+    total, thing = shape_[axis], c.thing(data)
+    if isinstance(thing, Held) and c.kind == "Split" and thing.array.shape[axis] % count == 0:
+        parts_ = np.split(thing.array, count, axis)
+        c.outs([Held(a, f"{thing.name}_{i}") for i, a in enumerate(parts_)])
+    elif count == 1:
         c.out(c.thing(data))
     elif c.kind == "SplitV":
         parts = c.ints(1, "the sizes")
