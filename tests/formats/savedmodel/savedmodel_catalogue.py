@@ -230,3 +230,26 @@ _add("Tensordot-composite", lambda tf, x: tf.tensordot(x, _W, 1), (None, 3, 5))
 _add("Einsum-attention", lambda tf, x, y: tf.einsum("bthd,bshd->bhts", x, y), (2, 3, 5, 7), (2, 11, 5, 7),
      ops=["Einsum"])  # fmt: skip
 _add("BiasAdd-nchw", lambda tf, x: tf.nn.bias_add(x, _W[:, 0], data_format="NCHW"), (2, 5, 7, 3), ops=["BiasAdd"])
+
+# simulated quantisation
+_add("FakeQuantWithMinMaxArgs-range", lambda tf, x: tf.quantization.fake_quant_with_min_max_args(x, -1.3, 2.1), (7, 11),
+     ops=["FakeQuantWithMinMaxArgs"])  # fmt: skip
+_add("FakeQuantWithMinMaxVars-narrow", lambda tf, x: tf.quantization.fake_quant_with_min_max_vars(x, -1.3, 2.1,
+     narrow_range=True), (7, 11), ops=["FakeQuantWithMinMaxVars"])  # fmt: skip
+_add("FakeQuantWithMinMaxVars-bits", lambda tf, x: tf.quantization.fake_quant_with_min_max_vars(x, -1.3, 2.1, 5),
+     (7, 11), ops=["FakeQuantWithMinMaxVars"])  # fmt: skip
+_add("FakeQuantWithMinMaxVarsPerChannel-three", lambda tf, x: tf.quantization.fake_quant_with_min_max_vars_per_channel(
+     x, [-1.3, -0.2, -2.0], [2.1, 0.7, 0.0]), (7, 3), ops=["FakeQuantWithMinMaxVarsPerChannel"])  # fmt: skip
+
+# more of the same families, by other ways to write them
+_add("LogicalXor-composite", lambda tf, x, y: tf.math.logical_xor(x, y), (2, 5), (5,), dtypes=["bool"] * 2)
+_add("AccumulateNV2-two", lambda tf, x, y: tf.raw_ops.AccumulateNV2(inputs=[x, y], shape=[2, 5]), (2, 5), (2, 5),
+     ops=["AccumulateNV2"])  # fmt: skip
+_add("InvertPermutation-constant", lambda tf, x: tf.transpose(x, tf.math.invert_permutation([2, 0, 1])), (2, 5, 3))
+_add("Reverse-old", lambda tf, x: tf.raw_ops.Reverse(tensor=x, dims=[True, False]), (2, 5), ops=["Reverse"])
+_add("BatchMatMul-old", lambda tf, x, y: tf.raw_ops.BatchMatMul(x=x, y=y, adj_x=True), (2, 5, 3), (2, 5, 7),
+     ops=["BatchMatMul"])  # fmt: skip
+_add("BiasAddV1-old", lambda tf, x: tf.raw_ops.BiasAddV1(value=x, bias=_W[0]), (2, 7), ops=["BiasAddV1"])
+_add("Snapshot-same", lambda tf, x: tf.raw_ops.Snapshot(input=x) * 2.0, (2, 5), ops=["Snapshot"])
+_add("CheckNumerics-same", lambda tf, x: tf.debugging.check_numerics(x, "no") * 2.0, (2, 5), ops=["CheckNumerics"])
+_add("PreventGradient-same", lambda tf, x: tf.raw_ops.PreventGradient(input=x) * 2.0, (2, 5), ops=["PreventGradient"])

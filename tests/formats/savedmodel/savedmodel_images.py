@@ -79,3 +79,10 @@ _add("SpaceToBatchND-pad", lambda tf, x: tf.space_to_batch(x, [2, 3], [[1, 2], [
 _add("BatchToSpaceND-crop", lambda tf, x: tf.raw_ops.BatchToSpaceND(input=x, block_shape=[2, 3],
      crops=[[1, 0], [2, 1]]), (12, 5, 7, 3), ops=["BatchToSpaceND"])  # fmt: skip
 _add("MaxPool-argmax", lambda tf, x: tf.nn.max_pool_with_argmax(x, [3, 2], 2, "SAME")[0], _X, ops=["MaxPoolWithArgmax"])
+_add("SpaceToBatch-old", lambda tf, x: tf.raw_ops.SpaceToBatch(input=x, paddings=[[1, 2], [0, 2]], block_size=2),
+     (2, 5, 6, 3), ops=["SpaceToBatch"])  # fmt: skip
+_add("BatchToSpace-old", lambda tf, x: tf.raw_ops.BatchToSpace(input=x, crops=[[1, 0], [2, 1]], block_size=2),
+     (12, 5, 7, 3), ops=["BatchToSpace"])  # fmt: skip
+_add("FusedBatchNormV2-old",
+     lambda tf, x: tf.raw_ops.FusedBatchNormV2(x=x, scale=_S[0], offset=_S[1], mean=_S[2], variance=_S[3],
+     is_training=False).y, _X, ops=["FusedBatchNormV2"])  # fmt: skip

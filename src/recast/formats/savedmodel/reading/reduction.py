@@ -74,10 +74,10 @@ def arg(c: Call) -> None:
     c.out(c.cast(c.op(c.kind, [value], axis=axis, keepdims=0), c.type_attr("output_type", 9)))
 
 
-@reads("TopK", "TopKV2")
+@reads("TopKV2")
 def top_k(c: Call) -> None:
     """The k greatest along the last axis, in falling order."""
-    count = c.axes(int(c.attr("k", 0))) if c.kind == "TopK" else c.reshape(c.int64(1), [1])
+    count = c.reshape(c.int64(1), [1])
     values, places = c.b.node("TopK", [c.x(0), count], {"axis": -1, "largest": 1, "sorted": 1}, 2)
     c.outs([values, c.cast(places, c.type_attr("index_type", 3))])
 

@@ -274,7 +274,10 @@ def reverse(c: Call) -> None:
         axes = [i for i, f in enumerate(flags.reshape(-1)) if f]
     else:
         axes = sorted({c.axis(a, rank) for a in c.ints(1, "the axes")})
-    c.out(cut(c, c.x(0), [(a, _END - 1, -_END, -1) for a in axes]))
+    given = c.x(0)
+    value = cut(c, given, [(a, _END - 1, -_END, -1) for a in axes])
+    value.shape = given.shape  # ONNX's inference forgets names
+    c.out(value)
 
 
 @reads("ReverseSequence")
