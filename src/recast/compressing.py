@@ -11,8 +11,9 @@ compression.compare, gate      smaller, not slower, not worse than asked; or it 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -30,6 +31,7 @@ from recast.recipe import Reading, Writing
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+    from recast.compression.arrays import Shrunk
     from recast.measure.data import Samples
     from recast.verification.outcome import Report
 
@@ -101,13 +103,13 @@ def compress(
     path, writing = Path(target), settings.writing
     writer = formats.by_name(writing.to) if writing.to else formats.for_writing(path)
     atomic.check_free(path, writing.force or settings.dry_run)
-    methods = [step.method() for step in steps]
-    if not methods:
+    if not list(steps):
         raise BadRecipe("nothing to do", fix="name a method: --quantize int8, --prune 0.5 …")
     progress.emit("reading")
     model = pipeline.load(source, settings.reading)
     if not writer.has_graph or not len(model.graph):
-        raise BadRecipe("weights without a graph", str(source), "compress a whole model, or prune bare arrays")
+        return _weights(source, path, (model, writer), list(steps), settings)
+    methods = [step.method() for step in steps]
     data = _data(model, settings)
     findings = data.findings
     changed, plans = model, []
@@ -124,6 +126,27 @@ def compress(
     if settings.dry_run:
         return Compression((), tuple(plans), findings, "planned")
     return _Ending(source, path, writer, settings, (model, changed)).finish(tuple(plans), findings, data.compared)
+
+
+def _weights(
+    source: str | Path, path: Path, ends: tuple[ir.Model, Format], steps: list[Step], settings: Settings
+) -> Compression:
+    """Bare arrays: see ``compression.arrays``."""
+    from recast.compression.arrays import put, shrink
+
+    model, writer = ends
+    if len(model.graph) or (writer.has_graph and path.suffix not in (".pt", ".pth")):
+        what = "the target holds no graph" if len(model.graph) else "the source holds weights without a graph"
+        raise BadRecipe(what, str(source), "compress model to model, or arrays to .npy .npz .safetensors .pt")
+    done = shrink(model, steps)
+    findings = (*attached(model), *(f for p in done.plans for f in p.findings))
+    if path.suffix in (".npy", ".pt", ".pth") and any(p.method == "magnitude" for p in done.plans):
+        text = f"{path.suffix} files store zeros like other numbers: the file gets smaller only zipped"
+        findings += (Finding(text, "write .npz or .safetensors, or prune with --structured", "warning"),)
+    if settings.dry_run:
+        return Compression((), done.plans, findings, "planned")
+    ending = _Ending(source, path, writer, settings, (model, put(model, done.tensors)))
+    return ending.finish_weights(done, findings)
 
 
 def _applied(model: ir.Model, plan: Plan) -> ir.Model:
@@ -227,10 +250,38 @@ class _Ending:
         final = tuple(f for _, f in pairs)
         return Compression(final, plans, findings, result.outcome, result.reasons, found, report)
 
+    def finish_weights(self, done: Shrunk, findings: tuple[Finding, ...]) -> Compression:
+        """The same for bare arrays: the proof is that what was written is read back bit by bit."""
+        from recast.compression.arrays import KEPT
+
+        with atomic.staging(self.path) as folder:
+            original, _ = self._write(self.models[0].clone(), folder / "old")
+            made, told = self._write(self.models[1].clone(), folder / "new")
+            back = self.writer.read(made.files[0], ReadOptions())
+            sizes = [sum(f.stat().st_size for f in a.files) for a in (original, made)]
+            given = Path(self.source).stat().st_size
+            found = Comparison((sizes[0], sizes[1]), given)
+            why = [f"'{n}' is not what was written" for n in prove.different_weights(self.models[1], back)]
+            lost = bool(why)
+            why += reasons(found, self.settings.limits, False)
+            allowed = self.settings.limits.allow_worse and not lost
+            outcome: Outcome = ("worse, as allowed" if allowed else "refused") if why else "accepted"
+            result = Compression((), done.plans, (*findings, *told, *made.findings), outcome, tuple(why), found)
+            files = [*made.files]
+            if done.kept:
+                files.append(made.files[0].with_name(self.path.name + KEPT))
+                files[-1].write_text(json.dumps(done.kept_table()) + "\n", encoding="utf-8")
+            files.append(self._certificate(result, made))
+            ending = pipeline.UNVERIFIED if outcome == "refused" else ""
+            pairs = [(f, self.path.parent / (f.name + ending)) for f in files]
+            atomic.commit([*pairs[1:], pairs[0]])
+        return replace(result, files=tuple(f for _, f in pairs))
+
     def _write(self, model: ir.Model, folder: Path) -> tuple[Artifact, tuple[Finding, ...]]:
         progress.emit("writing")
         folder.mkdir()
-        findings = pipeline.prepare(model, self.writer, self.settings.writing)
+        bare = not len(model.graph)  # no pass may drop weights that nobody reads
+        findings = () if bare else pipeline.prepare(model, self.writer, self.settings.writing)
         options = WriteOptions(self.settings.writing.opset, sparse=True)
         artifact = self.writer.write(model, folder / self.path.name, options)
         return artifact, findings
@@ -250,8 +301,6 @@ class _Ending:
             runner.close()
 
     def _compare(self, both: tuple[Artifact, Artifact], samples: Samples) -> Comparison:
-        from dataclasses import replace
-
         from recast.compression.compare import compare
 
         progress.emit("comparing")

@@ -115,8 +115,11 @@ def _graph(format_: Format, path: Path, trust: bool) -> ir.Model | None:
 
 
 def different_weights(first: ir.Model, second: ir.Model) -> list[str]:
-    """Names of the tensors that are not the same in both, bit by bit."""
+    """Names of the tensors that are not the same in both, bit by bit; of one tensor alone (``.npy``) not the name."""
     a, b = first.graph.initializers, second.graph.initializers
+    if len(a) == len(b) == 1:
+        (name, one), (other,) = next(iter(a.items())), b.values()
+        return [] if _same(one, other) else [name]
     return sorted({*a.keys() ^ b.keys(), *(n for n in a.keys() & b.keys() if not _same(a[n], b[n]))})
 
 

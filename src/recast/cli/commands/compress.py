@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recast.cli.options import checking_options, json_option, reading, reading_options
+from recast.errors import BadRecipe
 
 if TYPE_CHECKING:
-    from recast.compression.recipe import Steps
+    from recast.compression.recipe import Prune, Steps
 
 
 def configure(parser: ArgumentParser) -> None:
@@ -17,10 +18,14 @@ def configure(parser: ArgumentParser) -> None:
     add = parser.add_argument
     add("source", metavar="SRC", help="Model file, folder, or package.module:factory.")
     add("target", metavar="DST", type=Path, help="Output; its suffix chooses the format.")
-    add("--prune", metavar="SHARE", type=float, help="Remove this share of the weights (0–1).")
+    add("--prune", metavar="SHARE|N:M", help="Remove this share of the weights (0–1), or keep N of every M (2:4).")
     add("--prune-threshold", metavar="T", type=float, help="Remove weights smaller than this.")
+    add("--prune-kind", metavar="KIND", default="", help="magnitude, wanda, sparsegpt (with --data), structured …")
     add("--structured", action="store_true", help="Prune whole neurons and channels, so that shapes shrink.")
     add("--distill-from", metavar="TEACHER", help="Train the result to answer as this model does.")
+    add("--factorize", metavar="KIND", help="svd: low rank; palette: few distinct weights.")
+    add("--rank-energy", metavar="E", type=float, help="svd: share of the energy that each layer keeps (default 0.95).")
+    add("--rank-size", metavar="S", type=float, help="svd: share of the weights that may be left, instead.")
     add("--quantize", metavar="KIND", help="int8, int8-dynamic, int8-weights, int4, int16, float16, bfloat16 …")
     add("--recipe", metavar="R.toml", type=Path, help="The steps as a file.")
     add(
@@ -39,17 +44,32 @@ def configure(parser: ArgumentParser) -> None:
 
 
 def steps_of(given: Namespace) -> Steps:
-    """The steps: the recipe's, then the flags' in the order prune, distil, quantise."""
-    from recast.compression.recipe import Distill, Prune, Quantize, Steps, from_toml
+    """The steps: the recipe's, then the flags' in the order prune, distil, factorise, quantise."""
+    from recast.compression.recipe import Distill, Factorize, Quantize, Steps, from_toml
 
     steps = from_toml(given.recipe) if given.recipe else Steps()
     if given.prune is not None or given.prune_threshold is not None:
-        steps = steps >> Prune(given.prune, given.prune_threshold, given.structured)
+        steps = steps >> _prune(given.prune, given.prune_threshold, given.structured, given.prune_kind)
     if given.distill_from:
         steps = steps >> Distill(given.distill_from)
+    if given.factorize:
+        ranks = {"energy": given.rank_energy, "size": given.rank_size}
+        steps = steps >> Factorize(given.factorize, {k: v for k, v in ranks.items() if v is not None})
     if given.quantize:
         steps = steps >> Quantize(given.quantize)
     return steps
+
+
+def _prune(share: str | None, threshold: float | None, structured: bool, kind: str) -> Prune:
+    from recast.compression.recipe import Prune
+
+    if share is not None and ":" in share:
+        return Prune(None, threshold, structured, kind or "n-m", {"pattern": share})
+    try:
+        amount = None if share is None else float(share)
+    except ValueError as error:
+        raise BadRecipe(f"--prune {share}", fix="a share such as 0.5, or a pattern such as 2:4") from error
+    return Prune(amount, threshold, structured, kind)
 
 
 def run(given: Namespace) -> bool:

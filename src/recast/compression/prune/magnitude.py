@@ -6,6 +6,7 @@ Gray et al., GPU Kernels for Block-Sparse Weights (2017). Element by element L1 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from recast.compression._method import PLAIN, Needs, Plan, Skip, Statistics
 from recast.compression.prune import _masks, _targets, _told
-from recast.compression.prune._targets import Target, array_of
+from recast.compression.prune._targets import array_of
 from recast.errors import BadRecipe
 
 if TYPE_CHECKING:
@@ -60,15 +61,15 @@ class Magnitude:
         wrong = [t.where for t, a in zip(targets, arrays, strict=True) if not np.isfinite(a).all()]
         skips += [Skip(where, "its weights are not all finite") for where in wrong]
         kept = [(t, a) for t, a in zip(targets, arrays, strict=True) if t.where not in wrong]
+        masks = self.masks([a for _, a in kept], [t.inputs for t, _ in kept])
         made = {
-            t.weight: np.where(mask, a.dtype.type(0), a)
-            for (t, a), mask in zip(kept, self._masks(kept), strict=True)
-            if mask.any()
+            t.weight: np.where(mask, a.dtype.type(0), a) for (t, a), mask in zip(kept, masks, strict=True) if mask.any()
         }
         return _told.plan("magnitude", model, made, skips, statistics.target)
 
-    def _masks(self, held: list[tuple[Target, np.ndarray]]) -> list[np.ndarray]:
-        scores = [_masks.blocks(a, t.inputs, self.block, self.norm) for t, a in held]
+    def masks(self, arrays: Sequence[np.ndarray], axes: Sequence[int]) -> list[np.ndarray]:
+        """What goes, as True, of each array; ``axes``: the axis of its inputs."""
+        scores = [_masks.blocks(a, axis, self.block, self.norm) for a, axis in zip(arrays, axes, strict=True)]
         if self.threshold is not None:
             size = float(self.block) ** (1.0 if self.norm == "l1" else 0.5)
             chosen = [s / size < self.threshold for s in scores]
@@ -77,8 +78,8 @@ class Magnitude:
         else:
             chosen = [_masks.smallest(s, round((self.amount or 0) * s.size)) for s in scores]
         return [
-            _masks.expanded(mask, t.inputs, self.block, a.shape[t.inputs])
-            for mask, (t, a) in zip(chosen, held, strict=True)
+            _masks.expanded(mask, axis, self.block, a.shape[axis])
+            for mask, a, axis in zip(chosen, arrays, axes, strict=True)
         ]
 
 

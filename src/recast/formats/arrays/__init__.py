@@ -19,6 +19,7 @@ class ArraysFormat(Format):
     title: ClassVar[str] = "weights"
     suffixes: ClassVar[tuple[str, ...]] = (".safetensors", ".npz", ".npy")
     has_graph: ClassVar[bool] = False
+    packs_zeros: ClassVar[bool] = True
 
     def sniff(self, path: Path, head: bytes) -> bool:
         """safetensors: a length then ``{``; NumPy's magic; a zip whose first member is ``.npy``."""
@@ -39,7 +40,7 @@ class ArraysFormat(Format):
         """See ``Format.write``; of a model with a graph only the weights are written, with a Finding."""
         from recast.formats.arrays.write import write
 
-        return write(model, path)
+        return write(model, path, options.sparse)
 
     def open(self, path: Path) -> Runner:
         """Weights cannot run.

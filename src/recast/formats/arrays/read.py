@@ -8,6 +8,7 @@ import struct
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -15,6 +16,7 @@ import onnx_ir as ir
 
 from recast._util.bounded import as_bad_model, check_size, element_count, open_bytes
 from recast.errors import BadModel, TooLarge, UnsupportedType
+from recast.formats.arrays import packed
 from recast.graph import IR_VERSION, OPSET
 
 _MAX_HEADER = 100 << 20  # safetensors' own limit
@@ -42,7 +44,7 @@ def read(path: Path) -> ir.Model:
         elif magic.startswith(b"PK\x03\x04"):
             tensors = list(_npz(path, len(data)))
         else:
-            tensors = list(_safetensors(data, path))
+            tensors = _safetensors(data, path)
         return weights_model(tensors, path.stem)
     except Exception as error:
         raise as_bad_model(error, str(path)) from error
@@ -59,8 +61,15 @@ def weights_model(tensors: list[ir.TensorProtocol], name: str) -> ir.Model:
     )
 
 
-def _safetensors(data: memoryview, path: Path) -> Iterator[ir.TensorProtocol]:
+def _safetensors(data: memoryview, path: Path) -> list[ir.TensorProtocol]:
     where = str(path)
+    header, start = _header(data, where)
+    stored = {t.name or "": t for t in _stored(data, header, start, where)}
+    return list(packed.unpack(stored, header.get("__metadata__"), where).values())
+
+
+def _header(data: memoryview, where: str) -> tuple[dict[str, Any], int]:
+    """The table of tensors, and where their bytes begin."""
     if len(data) < 8:
         raise BadModel("too short for a safetensors file", where, "copy the file again")
     (length,) = struct.unpack("<Q", data[:8])
@@ -68,7 +77,10 @@ def _safetensors(data: memoryview, path: Path) -> Iterator[ir.TensorProtocol]:
     if length > _MAX_HEADER:
         raise TooLarge(f"a header of {length} bytes", where, "safetensors allows 100 MB")
     header = json.loads(bytes(data[8 : 8 + length]), object_pairs_hook=_no_duplicates)
-    start = 8 + length
+    return header, 8 + length
+
+
+def _stored(data: memoryview, header: dict[str, Any], start: int, where: str) -> Iterator[ir.TensorProtocol]:
     for name, entry in header.items():
         if name == "__metadata__":
             continue
@@ -89,7 +101,7 @@ def _numpy(dtype: ir.DataType) -> np.dtype:
     return dtype.numpy()
 
 
-def _no_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) != len(pairs):
         raise BadModel("a name occurs twice in the header", fix="the file is damaged or made to mislead: refuse it")

@@ -12,13 +12,17 @@ import onnx_ir as ir
 
 from recast.errors import BadRecipe, UnsupportedType
 from recast.formats._format import Artifact, Finding
+from recast.formats.arrays import packed
 from recast.formats.arrays.read import SAFETENSORS_TYPES
 
+_DEFLATED = 0.9  # of an array may be non-zero
 _NAMES = {dtype: name for name, dtype in SAFETENSORS_TYPES.items()}
 
 
-def write(model: ir.Model, path: Path) -> Artifact:
-    """Write the initializers; bfloat16 in ``.npz``/``.npy`` is stored as NumPy's 2-byte void type.
+def write(model: ir.Model, path: Path, sparse: bool = False) -> Artifact:
+    """Write the initializers; with ``sparse`` those with many zeros packed (``.npz``: deflated).
+
+    bfloat16 in ``.npz``/``.npy`` is stored as NumPy's 2-byte void type.
 
     Raises:
         BadRecipe: ``.npy`` holds one tensor, the model has another number.
@@ -31,8 +35,12 @@ def write(model: ir.Model, path: Path) -> Artifact:
     if path.suffix == ".npz":
         with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
             for name, tensor in tensors.items():
-                with archive.open(zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0)), "w", force_zip64=True) as file:
-                    np.lib.format.write_array(file, np.asanyarray(tensor.numpy()), allow_pickle=False)
+                info = zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0))
+                array = np.asanyarray(tensor.numpy())
+                if sparse and array.size and np.count_nonzero(array) <= _DEFLATED * array.size:
+                    info.compress_type = zipfile.ZIP_DEFLATED
+                with archive.open(info, "w", force_zip64=True) as file:
+                    np.lib.format.write_array(file, array, allow_pickle=False)
     elif path.suffix == ".npy":
         if len(tensors) != 1:
             raise BadRecipe(
@@ -41,12 +49,13 @@ def write(model: ir.Model, path: Path) -> Artifact:
         with open(path, "wb") as file:
             np.lib.format.write_array(file, np.asanyarray(next(iter(tensors.values())).numpy()), allow_pickle=False)
     else:
-        _safetensors(tensors, path)
+        held, metadata = packed.pack(tensors) if sparse else (tensors, {})
+        _safetensors(held, path, metadata)
     return Artifact((path,), findings)
 
 
-def _safetensors(tensors: dict[str, ir.TensorProtocol], path: Path) -> None:
-    header: dict[str, object] = {}
+def _safetensors(tensors: dict[str, ir.TensorProtocol], path: Path, metadata: dict[str, str]) -> None:
+    header: dict[str, object] = {"__metadata__": metadata} if metadata else {}
     offset = 0
     for name, tensor in tensors.items():
         if tensor.dtype not in _NAMES:

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import onnx_ir as ir
 
-from recast.errors import UnsupportedOp
+from recast.errors import UnsupportedOp, UnsupportedType
 from recast.formats._format import Artifact, WriteOptions
-from recast.formats.torch.write_state import write_pt, write_safetensors
+from recast.formats.torch.write_state import Entry, write_pt, write_safetensors
 from recast.formats.torch.writing._source import generate
+from recast.formats.torch.writing._types import TYPES
 from recast.graph.view import layer_of
 
 _written: set[str] = set()  # SHA-256 of every file of code that this process made
@@ -25,6 +26,9 @@ def write(model: ir.Model, path: Path, options: WriteOptions) -> Artifact:
     """
     suffix = path.suffix.lower()
     script = path.with_suffix(".py")
+    if suffix in (".pt", ".pth") and not len(model.graph):
+        write_pt(path, _bare(model))
+        return Artifact((path,))
     if suffix in (".pt", ".pth"):
         source = generate(model, suffix)
         write_pt(path, source.entries)
@@ -44,6 +48,18 @@ def write(model: ir.Model, path: Path, options: WriteOptions) -> Artifact:
         runner.call("export", target=str(path))
     remember(path)
     return Artifact((path, script, weights))
+
+
+def _bare(model: ir.Model) -> list[Entry]:
+    """The entries of weights without a graph: a state dict and no source.
+
+    Raises:
+        UnsupportedType: an element type that PyTorch has not.
+    """
+    held = {n: v.const_value for n, v in model.graph.initializers.items() if v.const_value is not None}
+    if wrong := [n for n, t in held.items() if t.dtype not in TYPES]:
+        raise UnsupportedType("PyTorch has no such element type", ", ".join(wrong[:20]), "write .npz")
+    return [Entry(n, TYPES[t.dtype], tuple(t.shape.numpy()), t.numpy) for n, t in held.items()]
 
 
 def _check_exportable(model: ir.Model) -> None:
