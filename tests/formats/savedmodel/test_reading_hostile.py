@@ -14,9 +14,11 @@ import pytest
 
 from recast._util.wire import decode
 from recast.errors import BadModel, RecastError, TooLarge, UnsafeModel
-from recast.formats.savedmodel import bundle, crc32c, sniff
+from recast.formats.savedmodel import bundle, crc32c, sniff, variables
+from recast.formats.savedmodel.graph_def import decoded, program
 from recast.formats.savedmodel.read import read
 from recast.formats.savedmodel.schema import SCHEMA
+from recast.formats.savedmodel.source import Source
 
 MUTANTS = 60
 PB = "mobilenetv1-025-128-imagenet/mobilenet_v1_0_25_128_frozen.pb"
@@ -190,6 +192,20 @@ def test_refused(data: bytes, tmp_path: Path) -> None:
     assert not sniff.is_graph(data)
     with pytest.raises(RecastError):
         read(file)
+
+
+def test_restore_functions_that_call_each_other() -> None:
+    """Ten functions that each call the next one twenty times: 20¹⁰ calls."""
+    functions = b""
+    for level in range(10):
+        signature = _field(1, _field(1, f"f{level}".encode()) + _field(2, _field(1, b"x") + b"\x18\x01"))
+        calls = b"".join(_field(3, _node(f"n{i}", f"f{level + 1}", "x")[2:]) for i in range(20))
+        functions += _field(1, signature + calls)
+    data = memoryview(INPUT + _node("restore", "f0", "x") + _field(2, functions))
+    source = Source("m", program(decoded("Graph", data, "m"), "m"), [], [], restore_op="restore")
+    begin = time.process_time()
+    assert variables._restored(source) == {}
+    assert time.process_time() - begin < 5
 
 
 def test_missing(tmp_path: Path) -> None:

@@ -84,6 +84,7 @@ class Reading:
     findings: dict[Finding, None] = field(default_factory=dict)
     unsupported: dict[str, list[str]] = field(default_factory=dict)
     nodes_left: int = MAX_NODES
+    steps_left: int = 1_000_000
     depth: int = 0
     room: int = 1 << 26
     symbols: dict[str, tuple[ir.Value, int]] = field(default_factory=dict)
@@ -101,6 +102,16 @@ class Reading:
     def program(self) -> Program:
         """The graph and its functions."""
         return self.source.program
+
+    def search(self) -> None:
+        """Account for one step of looking around in the graph.
+
+        Raises:
+            TooLarge: conditions are tangled beyond reason.
+        """
+        self.steps_left -= 1
+        if self.steps_left < 0:
+            raise TooLarge("the conditions of the graph are too tangled", self.source.where, DAMAGED)
 
     def builder(self, name: str) -> Builder:
         """A builder of a sub-graph; it is kept, as constants are remembered by builder."""

@@ -16,6 +16,7 @@ CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
 HANDLES = frozenset({"VarHandleOp", "VariableV2", "Variable", "AutoReloadVariable"})
 _PASSES = frozenset({"Identity", "Cast", "Reshape"})
 _MAX_DEPTH = 8
+_MAX_CALLS = 256  # calls that are looked into for restored variables
 
 
 @dataclass
@@ -63,6 +64,7 @@ class _Frame:
     body: Body
     arguments: dict[str, tuple[_Frame, str]]
     depth: int = 0
+    calls: list[str] = field(default_factory=list)  # all functions looked into so far, shared by all frames
 
 
 def _restored(source: Source) -> dict[str, str]:
@@ -79,10 +81,11 @@ def _enter(source: Source, frame: _Frame, node: Node, keys: dict[str, str]) -> N
     """Look into the function that a node calls."""
     called = str(node.attr("f", "")) if node.op in CALLS else node.op
     body = source.program.functions.get(called)
-    if body is None or frame.depth > _MAX_DEPTH:
+    if body is None or frame.depth > _MAX_DEPTH or len(frame.calls) >= _MAX_CALLS:
         return
+    frame.calls.append(called)
     arguments = {name: (frame, text) for name, text in zip(body.arguments, node.data, strict=False)}
-    inner = _Frame(body, arguments, frame.depth + 1)
+    inner = _Frame(body, arguments, frame.depth + 1, frame.calls)
     _collect(source, inner, keys)
     for other in body.nodes.values():
         if other.op in CALLS or other.op in source.program.functions:

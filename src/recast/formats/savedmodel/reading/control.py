@@ -249,7 +249,8 @@ def merge(c: Call) -> None:
 def _side(c: Call, text: str) -> tuple[str, bool] | None:
     """The condition and side that a Merge's input comes from: the first open fork behind it."""
     waiting, seen = [(text, 0)], set[tuple[str, int]]()
-    while waiting and len(seen) < 10_000:
+    while waiting:
+        c.scope.reading.search()
         here, level = waiting.pop()
         name, number = c.scope.reading.program.reference(c.scope.body, here.removeprefix("^"))
         node = c.scope.body.nodes.get(name)
