@@ -61,7 +61,7 @@ def apply(model: ir.Model, options: PassOptions) -> list[Finding]:
         if partial is not None and all(isinstance(d, int) for d in partial.entries):
             results = [partial.array(node.outputs[0].dtype)]
         elif node.inputs and all(v is None or is_const(v) for v in node.inputs):
-            results = _compute(node)
+            results = compute(node)
         if results is not None:
             _make_constant(editor, node, results, changed)
         elif node.op_type == "Reshape" and not is_const(node.inputs[1]) and node.inputs[1] in known:
@@ -88,7 +88,7 @@ def _infer_again(node: ir.Node, changed: set[ir.Value]) -> None:
             changed.add(value)
 
 
-def _compute(node: ir.Node) -> list[np.ndarray] | None:
+def compute(node: ir.Node) -> list[np.ndarray] | None:
     """The results of a node of constants by ONNX's reference operators, or None where they may be large or unsafe."""
     facts = fact(node.op_type)
     if facts is None or node.op_type in _NEVER or (facts.kind in _LEFT and node.op_type not in _FIXED):

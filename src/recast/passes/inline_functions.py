@@ -80,7 +80,9 @@ def _function_schema(node: ir.Node, options: PassOptions) -> Any:
     if node.domain != "":
         return None
     keep = options.keep_functions
-    if node.op_type in keep if keep is not None else node.op_type not in COMPOSITE:
+    if keep is None and node.op_type not in COMPOSITE:
+        return None
+    if keep is not None and node.op_type in keep and (options.native is None or options.native(node)):
         return None
     schema: Any = known_schema(node.op_type)
     return schema if schema is not None and (schema.has_function or schema.has_context_dependent_function) else None

@@ -32,6 +32,7 @@ _NATIVE = [
     "Mish",
     "PRelu",
     "RMSNormalization",
+    "Range",
     "ReduceL1",
     "ReduceL2",
     "ReduceLogSum",
@@ -55,10 +56,19 @@ class KerasFormat(Format):
     title: ClassVar[str] = "Keras"
     suffixes: ClassVar[tuple[str, ...]] = (".keras", ".h5", ".hdf5")
     layout: ClassVar[Layout] = "channels_last"
-    passes: ClassVar[tuple[str, ...]] = ("inline_functions", "fold_constants", "layout", "clean")
+    passes: ClassVar[tuple[str, ...]] = (
+        *("inline_functions", "fold_constants", "unroll_loops", "inline_functions", "decompose"),
+        *("fold_constants", "layout", "clean"),
+    )
     rnn_batch_major: ClassVar[bool] = True
     keep_functions: ClassVar[frozenset[str]] = frozenset(_NATIVE)
     judge: ClassVar[tuple[str, str]] = ("keras", "keras")
+
+    def native(self, node: ir.Node) -> bool:
+        """Whether a handler takes the node as it is: tried without effect, before the layout is chosen."""
+        from recast.formats.keras.writing._trial import native
+
+        return native(node)
 
     def sniff(self, path: Path, head: bytes) -> bool:
         """HDF5 files, and zip archives that hold Keras's ``config.json``."""

@@ -16,15 +16,12 @@ from recast.errors import UnsupportedOp
 from recast.formats._format import Artifact, WriteOptions
 from recast.formats.keras.write_config import model_config
 from recast.formats.keras.write_files import write_archive, write_hdf5
-from recast.formats.keras.writing import CHANNELS_LAST, Unfit, catalogue
+from recast.formats.keras.writing import CHANNELS_FIRST, CHANNELS_LAST, Unfit, catalogue
 from recast.formats.keras.writing._context import Context, Poisoned, keras_dtype, keras_shape
 from recast.formats.keras.writing._network import Tensor, ordered, safe_name
 from recast.graph import view
+from recast.passes import decompose
 
-_CHANNELS_FIRST = frozenset(
-    {"Conv", "ConvTranspose", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "LRN"}
-    | {"InstanceNormalization", "GroupNormalization", "BatchNormalization", "DepthToSpace", "SpaceToDepth"}
-)
 _SHOWN = 12  # problems named in one message
 
 
@@ -69,9 +66,9 @@ def build(model: ir.Model) -> Context:
         try:
             handler = handlers.get(node.op_type)
             if handler is None or node.domain not in ("", CHANNELS_LAST):
-                raise Unfit("Keras has no such operator")
+                raise Unfit(decompose.reason(node) or "Keras has no such operator")
             first = node.inputs[0] if node.inputs else None
-            if node.domain == "" and node.op_type in _CHANNELS_FIRST and first and (view.rank(first) or 0) > 2:
+            if node.domain == "" and node.op_type in CHANNELS_FIRST and first and (view.rank(first) or 0) > 2:
                 raise Unfit("it is channels-first: run the layout pass before writing")
             handler(context, node)
         except Poisoned:

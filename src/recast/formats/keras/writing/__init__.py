@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     Handler = Callable[[Context, ir.Node], None]
 
 CHANNELS_LAST = "recast.channels_last"
+CHANNELS_FIRST = frozenset(
+    {"Conv", "ConvTranspose", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "LRN"}
+    | {"InstanceNormalization", "GroupNormalization", "BatchNormalization", "DepthToSpace", "SpaceToDepth"}
+)
 _HANDLERS: dict[str, Handler] = {}
 
 
