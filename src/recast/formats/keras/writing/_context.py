@@ -23,6 +23,7 @@ from recast.formats.keras.writing._network import (
 from recast.graph import LAYER, view
 from recast.graph.finding import Finding
 
+_LONGEST_LITERAL = 4096  # integers above this number are stored as a weight, if that is exact
 INLINE_ELEMENTS = 64  # constants up to this size are arguments in config.json; larger ones are weights
 
 _WEIGHTED = frozenset(
@@ -131,7 +132,7 @@ class Context:
             number = found.load().reshape(-1)[0].item()
             rank = len(found.shape)
             return number if rank == 0 else array_literal(found.load())
-        if found.size <= INLINE_ELEMENTS or not found.is_float:
+        if found.size <= INLINE_ELEMENTS:
             return array_literal(found.load())
         return self.hold(found, value.name or "constant" if value else "constant")
 
@@ -144,11 +145,16 @@ class Context:
         """
         if const.key in self._holders:
             return self._holders[const.key]
-        if not const.is_float:
-            raise Unfit("an integer constant is used where only a tensor can stand")
         if self._zero is None:
             self._zero = self._zero_index()
         name = self.net.reserve(name)
+        if not const.is_float or not const.size:
+            self._holders[const.key] = self._hold_whole(const, name)
+            return self._holders[const.key]
+        self._holders[const.key] = self._hold_weight(const, name)
+        return self._holders[const.key]
+
+    def _hold_weight(self, const: Const, name: str) -> Tensor:
         weight = Weight("embeddings", lambda: const.load().reshape(1, -1), kind="frozen")
         config = {
             "name": name,
@@ -161,8 +167,37 @@ class Context:
         layer = Layer("Embedding", config, name, weights=(weight,))
         flat = self.net.call(layer, [self._zero], {}, [((const.size,), const.dtype)])[0]
         shaped = self.raw_op("numpy.Reshape", f"{name}_shape", [flat], {"newshape": list(const.shape)})
-        self._holders[const.key] = self.net.call(*shaped, [(const.shape, const.dtype)])[0]
-        return self._holders[const.key]
+        return self.net.call(*shaped, [(const.shape, const.dtype)])[0]
+
+    def _hold_whole(self, const: Const, name: str) -> Tensor:
+        """Integers and booleans: in the configuration, added to a zero; long ones as a weight if float64 holds them."""
+        array, dtype = const.load(), const.dtype
+        if dtype.startswith(("int4", "uint4", "int2", "uint2", "float8", "float4", "complex", "object")):
+            raise Unfit(f"Keras tensors cannot be {dtype}")
+        carrier = (
+            "float32"
+            if const.is_float or array.size == 0 or np.abs(array.astype(np.float64)).max() < 2**24
+            else "float64"
+        )
+        if array.size > _LONGEST_LITERAL and np.array_equal(array.astype(carrier).astype(array.dtype), array):
+            held = Const(const.shape, carrier, lambda: const.load().astype(carrier), const.key)
+            return self._cast(self._hold_weight(held, name), dtype, name)
+        path, work = (
+            ("numpy.LogicalOr", "bool") if dtype == "bool" else ("numpy.Add", "int64" if dtype == "uint64" else dtype)
+        )
+        assert self._zero is not None  # noqa: S101 hold made it
+        zero = self._cast(self._zero, work, f"{name}_zero")
+        raw = self.raw_op(path, name, [zero, array_literal(array.astype(work))], {})
+        return self._cast(self.net.call(*raw, [(const.shape, work)])[0], dtype, f"{name}_cast")
+
+    def _cast(self, x: Tensor, dtype: str, name: str) -> Tensor:
+        if x.dtype == dtype:
+            return x
+        return self.net.call(*self.raw_op("core.Cast", name, [x], {"dtype": dtype}), [(x.shape, dtype)])[0]
+
+    def held(self, array: np.ndarray, name: str) -> Tensor:
+        """A constant that a handler computed, as a tensor."""
+        return self.hold(Const(array.shape, array.dtype.name, lambda: array, (name, array.tobytes())), name)
 
     def constant(self, array: np.ndarray, name: str, dtype: str) -> Any:
         """A constant that a handler computed, as an argument of an operation."""

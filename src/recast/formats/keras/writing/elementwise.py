@@ -8,8 +8,9 @@ import numpy as np
 import onnx_ir as ir
 
 from recast.formats.keras.writing import Unfit, writes
-from recast.formats.keras.writing._context import INLINE_ELEMENTS, Context, keras_shape
+from recast.formats.keras.writing._context import INLINE_ELEMENTS, Context, keras_dtype, keras_shape
 from recast.formats.keras.writing._network import Tensor, Weight
+from recast.formats.keras.writing._typed import cast, compute, number, operand, operands, ordered, working_type
 from recast.graph import view
 
 _BINARY = {
@@ -57,6 +58,7 @@ _UNARY = {
     "Sqrt": "Sqrt",
     "Tan": "Tan",
     "IsNaN": "Isnan",
+    "BitwiseNot": "BitwiseNot",
 }
 
 
@@ -70,56 +72,90 @@ def _merge_fits(tensors: list[Any]) -> bool:
     return len({t.shape[0] for t in tensors}) == 1
 
 
+_COMPARED = frozenset({"Less", "LessOrEqual", "Greater", "GreaterOrEqual"})
+_LOGICAL = frozenset({"And", "Or", "Xor"})
+
+
 @writes(*_BINARY, "Sum", "Mean")
 def binary(ctx: Context, node: ir.Node) -> None:
     """Two or more operands, with NumPy's broadcasting."""
-    if _rescaling(ctx, node):
+    if _rescaling(ctx, node) or _channel_scale(ctx, node):
         return
-    if _channel_scale(ctx, node):
+    out, kind, values = node.outputs[0], node.op_type, list(node.inputs)
+    if len(values) == 1:
+        ctx.bind(out, ctx.tensor(values[0]))
         return
-    operands = [ctx.operand(v) for v in node.inputs]
-    if not any(isinstance(t, Tensor) for t in operands):
-        operands[0] = ctx.tensor(node.inputs[0])
-    out, kind = node.outputs[0], node.op_type
-    if len(operands) == 1:
-        ctx.bind(out, operands[0])
-        return
+    if kind in _COMPARED or kind == "Equal" or kind in _LOGICAL:
+        ctx.bind(out, _truth(ctx, node))
+    elif kind == "Pow":
+        ctx.bind(out, _power(ctx, node))
+    elif kind == "Div" and "int" in keras_dtype(out):
+        ctx.bind(out, _whole_division(ctx, node))
+    elif kind in ("Max", "Min") and keras_dtype(out) == "uint64":
+        ctx.bind(out, _extreme_of_uint64(ctx, node))
+    else:
+        ctx.bind(out, _chain(ctx, node))
+
+
+def _chain(ctx: Context, node: ir.Node) -> Tensor:
+    """Merge layers where they fit, else one operation after the other."""
+    kind = node.op_type
+    arguments = operands(ctx, node, list(node.inputs), working_type(keras_dtype(node.outputs[0])))
     layer = {"Sum": "Add", "Mean": "Average"}.get(kind) or _MERGES.get(kind)
-    if layer is not None and _merge_fits(operands) and not (layer == "Subtract" and len(operands) != 2):
-        ctx.bind(out, ctx.layer(node, layer, {}, operands))
-        return
-    if kind == "Div" and all(not isinstance(t, Tensor) or "int" in t.dtype for t in operands):
-        ctx.bind(out, _whole_division(ctx, node, operands[0], operands[1]))
-        return
-    name = _BINARY.get("Add" if kind in ("Sum", "Mean") else kind)
-    result = operands[0]
-    for index, operand in enumerate(operands[1:]):
-        suffix = "" if index == len(operands) - 2 and kind != "Mean" else f"part{index}"
-        result = ctx.op(node, f"numpy.{name}", [result, operand], suffix=suffix)
+    if layer is not None and _merge_fits(arguments) and not (layer == "Subtract" and len(arguments) != 2):
+        return ctx.layer(node, layer, {}, arguments)
+    name = _BINARY["Add" if kind in ("Sum", "Mean") else kind]
+    result, last = arguments[0], len(arguments) - 2
+    for index, argument in enumerate(arguments[1:]):
+        extra = {} if index == last and kind != "Mean" else {"suffix": f"part{index}"}
+        result = compute(ctx, node, f"numpy.{name}", [result, argument], **extra)
     if kind == "Mean":
-        result = ctx.op(node, "numpy.Multiply", [result, 1.0 / len(operands)])
-    ctx.bind(out, result)
+        result = compute(ctx, node, "numpy.Multiply", [result, number(1.0 / len(arguments), result.dtype)])
+    return result
 
 
-def _whole_division(ctx: Context, node: ir.Node, left: Any, right: Any) -> Tensor:
-    """Integer division towards zero, as ONNX has it: the magnitudes are divided, then the signs put back."""
-    tensors = [t for t in (left, right) if isinstance(t, Tensor)]
-    if all(t.dtype.startswith("uint") for t in tensors):
-        return ctx.op(node, "numpy.FloorDivide", [left, right])
-    magnitudes: list[Any] = []
-    signs: list[Any] = []
-    for index, operand in enumerate((left, right)):
-        if isinstance(operand, Tensor):
-            shape = operand.shape
-            magnitudes.append(ctx.op(node, "numpy.Absolute", [operand], suffix=f"size{index}", shape=shape))
-            signs.append(ctx.op(node, "numpy.Sign", [operand], suffix=f"sign{index}", shape=shape))
-        else:
-            array = ctx.array(node.inputs[index], "divisor")
-            magnitudes.append(ctx.literal(np.abs(array)))
-            signs.append(ctx.literal(np.sign(array)))
-    quotient = ctx.op(node, "numpy.FloorDivide", magnitudes, suffix="quotient")
-    sign = ctx.op(node, "numpy.Multiply", signs, suffix="sign")
-    return ctx.op(node, "numpy.Multiply", [quotient, sign])
+def _truth(ctx: Context, node: ir.Node) -> Tensor:
+    """Comparisons and logic."""
+    kind, first = node.op_type, node.inputs[0]
+    if kind in _LOGICAL:
+        arguments = operands(ctx, node, list(node.inputs), "bool")
+    elif kind == "Equal":
+        dtype = "float32" if first is None else keras_dtype(first)
+        arguments = operands(ctx, node, list(node.inputs), "int32" if dtype == "bool" else working_type(dtype))
+    else:
+        arguments = ordered(ctx, node, list(node.inputs))
+    return compute(ctx, node, f"numpy.{_BINARY[kind]}", arguments, gives="bool")
+
+
+def _power(ctx: Context, node: ir.Node) -> Tensor:
+    """The result has the base's type; whole numbers to a fractional power are computed in float64, then cut off."""
+    base, exponent = (keras_dtype(v) if v is not None else "float32" for v in node.inputs)
+    if "float" in base:
+        work = base
+    else:
+        work = "float64" if "float" in exponent else "int64"
+    return compute(ctx, node, "numpy.Power", operands(ctx, node, list(node.inputs), work))
+
+
+def _whole_division(ctx: Context, node: ir.Node) -> Tensor:
+    """Integer division towards zero, as ONNX has it: what the truncating remainder leaves divides exactly."""
+    dtype = keras_dtype(node.outputs[0])
+    if dtype == "uint64":
+        raise Unfit("Keras divides 64-bit unsigned integers as 32-bit ones")
+    left, right = operands(ctx, node, list(node.inputs), dtype)
+    if not dtype.startswith("uint"):
+        rest = compute(ctx, node, "numpy.Fmod", [left, right], suffix="rest")
+        left = compute(ctx, node, "numpy.Subtract", [left, rest], suffix="multiple")
+    return compute(ctx, node, "numpy.FloorDivide", [left, right])
+
+
+def _extreme_of_uint64(ctx: Context, node: ir.Node) -> Tensor:
+    name = _BINARY[node.op_type]
+    arguments = ordered(ctx, node, list(node.inputs))
+    result = arguments[0]
+    for index, argument in enumerate(arguments[1:]):
+        result = compute(ctx, node, f"numpy.{name}", [result, argument], gives="int64", suffix=f"part{index}")
+    return compute(ctx, node, "numpy.BitwiseXor", [result, -(2**63)])
 
 
 def _number(ctx: Context, value: ir.Value | None) -> float | None:
@@ -176,83 +212,32 @@ def _channel_scale(ctx: Context, node: ir.Node) -> bool:
 @writes(*_UNARY, "Erf")
 def unary(ctx: Context, node: ir.Node) -> None:
     """Functions of one tensor."""
+    x, wanted = ctx.tensor(node.inputs[0]), keras_dtype(node.outputs[0])
+    if wanted == "uint64" and node.op_type in ("Abs", "Sign"):
+        raise Unfit(f"Keras has no {node.op_type} of 64-bit unsigned integers")
     path = "math.Erf" if node.op_type == "Erf" else f"numpy.{_UNARY[node.op_type]}"
-    ctx.bind(node.outputs[0], ctx.op(node, path, [ctx.tensor(node.inputs[0])]))
+    x = x if wanted == "bool" else cast(ctx, node, x, wanted)
+    ctx.bind(node.outputs[0], compute(ctx, node, path, [x], gives=wanted))
 
 
 @writes("Where")
 def where(ctx: Context, node: ir.Node) -> None:
     """Choose by a condition."""
-    condition = ctx.operand(node.inputs[0])
-    first, second = ctx.operand(node.inputs[1]), ctx.operand(node.inputs[2])
-    if not any(isinstance(t, Tensor) for t in (condition, first, second)):
-        raise Unfit("all its inputs are constants")
-    ctx.bind(node.outputs[0], ctx.op(node, "numpy.Where", [condition, first, second]))
+    condition = operand(ctx, node, node.inputs[0], "bool")
+    work = working_type(keras_dtype(node.outputs[0]))
+    choices = [operand(ctx, node, v, work) for v in node.inputs[1:]]
+    if not any(isinstance(t, Tensor) for t in (condition, *choices)):
+        condition = ctx.tensor(node.inputs[0])
+    if any(isinstance(c, float | int) and not isinstance(c, bool) for c in choices):  # numbers alone have no type
+        choices = [ctx.literal(np.array(c, work)) if isinstance(c, float | int) else c for c in choices]
+    ctx.bind(node.outputs[0], compute(ctx, node, "numpy.Where", [condition, *choices], gives=work))
 
 
 @writes("Mod")
 def mod(ctx: Context, node: ir.Node) -> None:
-    """Remainder with the divisor's sign (``fmod=0``)."""
-    if view.attr(node, "fmod", 0):
-        raise Unfit("its result takes the dividend's sign (fmod)")
-    ctx.bind(node.outputs[0], ctx.op(node, "numpy.Mod", [ctx.operand(v) for v in node.inputs]))
-
-
-_REDUCE = {
-    "ReduceMean": "Mean",
-    "ReduceSum": "Sum",
-    "ReduceMax": "Max",
-    "ReduceMin": "Min",
-    "ReduceProd": "Prod",
-    "ReduceLogSumExp": "Logsumexp",
-}
-
-
-@writes(*_REDUCE, "ReduceL1", "ReduceL2", "ReduceSumSquare", "ReduceLogSum")
-def reduce(ctx: Context, node: ir.Node) -> None:
-    """Reductions; means and maxima over all spatial axes are global pooling layers."""
-    x = ctx.tensor(node.inputs[0])
-    given = node.inputs[1] if len(node.inputs) > 1 else None
-    rank = len(x.shape)
-    axes = sorted(a % rank for a in ctx.ints(given, "axes")) if given is not None else []
-    if not axes and view.attr(node, "noop_with_empty_axes", 0):
-        ctx.bind(node.outputs[0], x)
-        return
-    keep = bool(view.attr(node, "keepdims", 1))
-    kind, out = node.op_type, node.outputs[0]
-    if kind in ("ReduceMean", "ReduceMax") and rank in (3, 4, 5) and axes == list(range(1, rank - 1)):
-        name = f"Global{'Average' if kind == 'ReduceMean' else 'Max'}Pooling{rank - 2}D"
-        if "float" in x.dtype:
-            ctx.bind(out, ctx.layer(node, name, {"keepdims": keep}, [x]))
-            return
-    config: dict[str, Any] = {"axis": axes or None, "keepdims": keep}
-    if kind == "ReduceL1":
-        x = ctx.op(node, "numpy.Absolute", [x], shape=x.shape, suffix="abs")
-    if kind in ("ReduceL2", "ReduceSumSquare"):
-        x = ctx.op(node, "numpy.Square", [x], shape=x.shape, suffix="square")
-    path = "math.Logsumexp" if kind == "ReduceLogSumExp" else f"numpy.{_REDUCE.get(kind, 'Sum')}"
-    last = kind not in ("ReduceL2", "ReduceLogSum")
-    y = ctx.op(node, path, [x], config, suffix="" if last else "sum")
-    if not last:
-        y = ctx.op(node, "numpy.Sqrt" if kind == "ReduceL2" else "numpy.Log", [y])
-    ctx.bind(out, y)
-
-
-@writes("ArgMax", "ArgMin")
-def arg_extreme(ctx: Context, node: ir.Node) -> None:
-    """Index of the first extreme; Keras gives int32, which is cast to int64."""
-    if view.attr(node, "select_last_index", 0):
-        raise Unfit("it takes the last of equal values")
-    x = ctx.tensor(node.inputs[0])
-    config = {"axis": view.attr(node, "axis", 0) % len(x.shape), "keepdims": bool(view.attr(node, "keepdims", 1))}
-    path = "numpy.Argmax" if node.op_type == "ArgMax" else "numpy.Argmin"
-    ctx.bind(node.outputs[0], ctx.op(node, path, [x], config, dtype="int32"))
-
-
-@writes("CumSum")
-def cumulative_sum(ctx: Context, node: ir.Node) -> None:
-    """Cumulative sum, inclusive, forwards."""
-    if view.attr(node, "exclusive", 0) or view.attr(node, "reverse", 0):
-        raise Unfit("Keras has no exclusive or reversed cumulative sum")
-    x, axis = ctx.tensor(node.inputs[0]), ctx.ints(node.inputs[1], "axis")[0]
-    ctx.bind(node.outputs[0], ctx.op(node, "numpy.Cumsum", [x], {"axis": axis % len(x.shape)}))
+    """Remainder with the divisor's sign, or the dividend's (``fmod=1``)."""
+    dtype = keras_dtype(node.outputs[0])
+    if dtype == "uint64":
+        raise Unfit("Keras divides 64-bit unsigned integers as 32-bit ones")
+    name = "Fmod" if view.attr(node, "fmod", 0) else "Mod"
+    ctx.bind(node.outputs[0], compute(ctx, node, f"numpy.{name}", operands(ctx, node, list(node.inputs), dtype)))
