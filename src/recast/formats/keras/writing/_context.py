@@ -9,6 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from recast.formats.keras.writing import Unfit
+from recast.formats.keras.writing._bias import negated, safe_sum
 from recast.formats.keras.writing._constants import Const, Constants
 from recast.formats.keras.writing._network import (
     Layer,
@@ -69,6 +70,7 @@ class Context:
         self._tensors: dict[ir.Value, Tensor | None] = {}
         self._holders: dict[Any, Tensor] = {}
         self._zero: Tensor | None = None
+        self.wider: dict[Tensor, Tensor] = {}  # halves that were computed in float32, before they were rounded
         self._primary: dict[str, tuple[ir.Node, str]] = {}
         self._named: set[str] = set()
         best: dict[str, tuple[int, ir.Node]] = {}
@@ -288,10 +290,24 @@ class Context:
         """
         shape = extra["shape"] if "shape" in extra else keras_shape(node.outputs[0])
         dtype = extra.get("dtype") or self._carried(node, args)
+        if path == "numpy.Add":
+            path, args = self._sum(node, list(args))
         module, class_name = path.split(".")
         name = self.name(node, extra.get("suffix", ""))
         layer = Layer(class_name, {**(config or {}), "name": name}, name, f"keras.src.ops.{module}")
         return self.net.call(layer, args, extra.get("kwargs", {}), [(shape, dtype)])[0]
+
+    def _sum(self, node: ir.Node, args: list[Any]) -> tuple[str, list[Any]]:
+        """A sum that Keras reads right; if it would in neither order, the difference from the negative."""
+        fit = safe_sum(args)
+        if fit is not None:
+            return "numpy.Add", fit
+        x, y = args
+        if isinstance(y, Tensor):
+            y = self.op(node, "numpy.Negative", [y], shape=y.shape, dtype=y.dtype, suffix="negative")
+        else:
+            y = negated(y)
+        return "numpy.Subtract", [x, y]
 
     @staticmethod
     def parts(first: Tensor, outputs: Sequence[tuple[Shape, str]]) -> list[Tensor]:

@@ -1,7 +1,7 @@
 """Operations in an exact element type: arguments are cast to it, the result is cast to what the graph says.
 
-Keras promotes types in its own way (sums of int8 are int32, uint64 becomes uint32, which loses bits): where an operation
-is not known to keep a type, it is told which one to work in.
+Keras promotes types in its own way (sums of int8 are int32, uint64 becomes uint32, which loses bits): where an
+operation is not known to keep a type, it is told which one to work in.
 """
 
 from __future__ import annotations
@@ -30,10 +30,15 @@ def wide(dtype: str) -> str:
 
 
 def cast(ctx: Context, node: ir.Node, x: Tensor, dtype: str, suffix: str = "cast") -> Tensor:
-    """A tensor in another type; itself where it has that type."""
+    """A tensor in another type; itself where it has that type. What was rounded to halves is not rounded twice."""
     if x.dtype == dtype:
         return x
-    return ctx.op(node, "core.Cast", [x], {"dtype": dtype}, shape=x.shape, dtype=dtype, suffix=suffix)
+    if x in ctx.wider and ctx.wider[x].dtype == dtype:
+        return ctx.wider[x]
+    y = ctx.op(node, "core.Cast", [x], {"dtype": dtype}, shape=x.shape, dtype=dtype, suffix=suffix)
+    if wide(dtype) == x.dtype != dtype:
+        ctx.wider[y] = x
+    return y
 
 
 def number(value: Any, dtype: str) -> Any:
@@ -121,6 +126,13 @@ def ordered(ctx: Context, node: ir.Node, values: Sequence[ir.Value | None]) -> l
             turned.append(array_literal(array))
         else:
             turned.append(
-                ctx.op(node, "numpy.BitwiseXor", [arg, _TOP], shape=arg.shape, dtype="int64", suffix=f"order{index}")
+                ctx.op(
+                    node,
+                    "numpy.BitwiseXor",
+                    [arg, array_literal(np.array(_TOP, np.int64))],
+                    shape=arg.shape,
+                    dtype="int64",
+                    suffix=f"order{index}",
+                )
             )
     return turned

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
 from recast.formats.keras.writing import Unfit, writes
-from recast.formats.keras.writing._context import Context, keras_shape
+from recast.formats.keras.writing._context import Context, keras_dtype, keras_shape
 from recast.formats.keras.writing._network import Tensor, Weight
+from recast.formats.keras.writing._typed import cast, compute, operand, wide
 from recast.graph import ORIGIN, view
 
 _PLAIN = {
@@ -112,7 +114,11 @@ def activation(ctx: Context, node: ir.Node) -> None:
     elif node.op_type == "Relu":
         ctx.bind(out, ctx.layer(node, "ReLU", {}, [x]))
     elif node.op_type == "Softmax":
-        ctx.bind(out, ctx.layer(node, "Softmax", {"axis": view.attr(node, "axis", -1)}, [x]))
+        config = {"axis": view.attr(node, "axis", -1)}
+        x = cast(ctx, node, x, wide(x.dtype))  # halves are summed in float32
+        suffix = "" if x.dtype == keras_dtype(out) else "softmax"
+        y = ctx.layer(node, "Softmax", config, [x], dtype=x.dtype, suffix=suffix)
+        ctx.bind(out, cast(ctx, node, y, keras_dtype(out), suffix=""))
     elif node.op_type == "LeakyRelu":
         slope = view.attr(node, "alpha", 0.01)
         ctx.bind(out, ctx.layer(node, "LeakyReLU", {"negative_slope": round(slope, 9)}, [x]))
@@ -164,24 +170,29 @@ def swish(ctx: Context, node: ir.Node) -> None:
 @writes("Clip")
 def clip(ctx: Context, node: ir.Node) -> None:
     """ReLU with a ceiling where it starts at 0, else a Clip operation."""
-    x = ctx.tensor(node.inputs[0])
+    x, out = ctx.tensor(node.inputs[0]), node.outputs[0]
+    given = [node.inputs[i] if len(node.inputs) > i else None for i in (1, 2)]
+    if "float" not in x.dtype or any(v is not None and ctx.const(v) is None for v in given):
+        for index, (value, path) in enumerate(zip(given, ("numpy.Maximum", "numpy.Minimum"), strict=True)):
+            if value is not None:
+                limit = operand(ctx, node, value, x.dtype)
+                extra = {"suffix": "low"} if index == 0 and given[1] is not None else {}
+                x = compute(ctx, node, path, [x, limit], shape=x.shape, **extra)
+        ctx.bind(out, x)
+        return
     low, high = bounds(ctx, node)
-    out = node.outputs[0]
-    if "float" in x.dtype and low == 0.0:
+    if low is not None and high is not None and low > high:  # the upper limit is applied last
+        low = None if high == -math.inf else high
+    if "float" in x.dtype and low == 0.0 and (high is None or high >= 0):
         ctx.bind(out, ctx.layer(node, "ReLU", {} if high is None else {"max_value": high}, [x]))
     elif low is None and high is None:
         ctx.bind(out, ctx.layer(node, "Identity", {}, [x]))
     elif high is None:
-        ctx.bind(out, ctx.op(node, "numpy.Maximum", [x, _number(low, x)]))
+        ctx.bind(out, ctx.op(node, "numpy.Maximum", [x, low]))
     elif low is None:
-        ctx.bind(out, ctx.op(node, "numpy.Minimum", [x, _number(high, x)]))
+        ctx.bind(out, ctx.op(node, "numpy.Minimum", [x, high]))
     else:
-        ctx.bind(out, ctx.op(node, "numpy.Clip", [x], {"x_min": _number(low, x), "x_max": _number(high, x)}))
-
-
-def _number(value: float | None, like: Tensor) -> float | int:
-    assert value is not None  # noqa: S101 the caller checked
-    return value if "float" in like.dtype else int(value)
+        ctx.bind(out, ctx.op(node, "numpy.Clip", [x], {"x_min": low, "x_max": high}))
 
 
 @writes("PRelu")

@@ -37,6 +37,7 @@ def _masked(ctx: Context, node: ir.Node, scores: Tensor) -> Tensor:
     extra: dict[str, Any] = {"shape": scores.shape, "dtype": scores.dtype}
     if mask is not None:
         if mask.dtype == ir.DataType.BOOL:
+            _check_rows(ctx, node, mask, scores)
             scores = ctx.op(node, "numpy.Where", [ctx.operand(mask), scores, _MASKED], suffix="mask", **extra)
         else:
             scores = ctx.op(node, "numpy.Add", [scores, ctx.operand(mask)], suffix="mask", **extra)
@@ -49,11 +50,26 @@ def _masked(ctx: Context, node: ir.Node, scores: Tensor) -> Tensor:
     return scores
 
 
+def _check_rows(ctx: Context, node: ir.Node, mask: ir.Value, scores: Tensor) -> None:
+    """A query that sees no key gives 0 in ONNX; a softmax of equally low scores would give the mean."""
+    found = ctx.const(mask)
+    rows, columns = scores.shape[-2:]
+    if found is None or rows is None or columns is None:
+        raise Unfit("its mask may hide all keys from a query")
+    allowed = found.load()
+    if view.attr(node, "is_causal", 0):
+        allowed = allowed & np.tri(rows, columns, dtype=bool)
+    if not allowed.any(axis=-1).all():
+        raise Unfit("its mask hides all keys from a query")
+
+
 @writes("Attention")
 def attention(ctx: Context, node: ir.Node) -> None:
     """softmax(scale · Q Kᵀ + mask) V."""
     if any(v is not None for v in node.inputs[4:]) or view.attr(node, "softcap", 0.0):
         raise Unfit("it has cached keys or a soft cap")
+    if any(view.attr(node, f"{side}_window_size", -1) >= 0 for side in ("left", "right")):
+        raise Unfit("it looks through a window")
     if any(v.is_graph_output() or any(True for _ in v.uses()) for v in node.outputs[1:]):
         raise Unfit("its further outputs are used")
     count, groups = view.attr(node, "q_num_heads"), view.attr(node, "kv_num_heads")

@@ -13,6 +13,7 @@ from recast.formats.keras.writing._constants import Const
 from recast.formats.keras.writing._context import Context, keras_shape
 from recast.formats.keras.writing._network import Tensor, Weight
 from recast.formats.keras.writing._space import Window, crop, window, zero_pad
+from recast.formats.keras.writing._typed import cast, wide
 from recast.formats.keras.writing.activation import fused, with_activation
 from recast.graph import view
 
@@ -140,7 +141,14 @@ def _finish(
     name, out = fused(ctx, last)
     config = with_activation({**config, "use_bias": bias is not None}, name)
     key = (*key, None if bias is None else bias.key)
-    ctx.bind(out, ctx.layer(node, kind, config, [x], weights=weights, key=key, shape=keras_shape(out)))
+    wanted = x.dtype
+    if kind.startswith(("Depthwise", "Separable")):
+        x = cast(ctx, node, x, wide(x.dtype))  # a CPU sums halves in halves here
+    suffix = "" if x.dtype == wanted else "wide"
+    y = ctx.layer(
+        node, kind, config, [x], weights=weights, key=key, shape=keras_shape(out), dtype=x.dtype, suffix=suffix
+    )
+    ctx.bind(out, cast(ctx, node, y, wanted, suffix=""))
 
 
 def _flat(const: Const) -> Callable[[], np.ndarray]:

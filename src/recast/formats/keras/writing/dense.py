@@ -7,8 +7,9 @@ import onnx_ir as ir
 
 from recast.formats.keras.writing import Unfit, writes
 from recast.formats.keras.writing._constants import Const
-from recast.formats.keras.writing._context import Context, keras_shape
+from recast.formats.keras.writing._context import Context, keras_dtype, keras_shape
 from recast.formats.keras.writing._network import Tensor, Weight
+from recast.formats.keras.writing._typed import cast, compute, wide, working_type
 from recast.formats.keras.writing.activation import fused, with_activation
 from recast.graph import view
 
@@ -81,16 +82,24 @@ def matmul(ctx: Context, node: ir.Node) -> None:
     first = ctx.const(node.inputs[0])
     out = node.outputs[0]
     if kernel is None or first is not None or len(kernel.shape) != 2 or not kernel.is_float:
-        x, y = ctx.tensor(node.inputs[0]), ctx.tensor(node.inputs[1])
-        ctx.bind(out, ctx.op(node, "numpy.Matmul", [x, y]))
+        ctx.bind(out, _product(ctx, node))
         return
     x = ctx.tensor(node.inputs[0])
     if len(x.shape) < 2:
-        raise Unfit("its input is a vector; Keras's Dense needs at least two axes")
+        ctx.bind(out, _product(ctx, node))
+        return
     last, bias = ctx.added_row(node, kernel.shape[1])
     if bias is None and _split_bias(ctx, node, x, kernel):
         return
     _dense(ctx, node, last, x, (kernel, False, 1.0, bias, 1.0))
+
+
+def _product(ctx: Context, node: ir.Node) -> Tensor:
+    """Matmul of two tensors; halves are summed in float32, integers of few bits in int32."""
+    dtype = keras_dtype(node.outputs[0])
+    work = wide(working_type(dtype))
+    sides = [cast(ctx, node, ctx.tensor(v), work) for v in node.inputs]
+    return compute(ctx, node, "numpy.Matmul", sides, gives="int32" if work == "int8" else work)
 
 
 def _split_bias(ctx: Context, node: ir.Node, x: Tensor, kernel: Const) -> bool:

@@ -8,9 +8,11 @@ import numpy as np
 import onnx_ir as ir
 
 from recast.formats.keras.writing import Unfit, writes
+from recast.formats.keras.writing._bias import misread
 from recast.formats.keras.writing._context import INLINE_ELEMENTS, Context, keras_dtype, keras_shape
 from recast.formats.keras.writing._network import Tensor, Weight
-from recast.formats.keras.writing._typed import cast, compute, number, operand, operands, ordered, working_type
+from recast.formats.keras.writing._typed import cast, compute, number, operand, operands, ordered, wide, working_type
+from recast.formats.keras.writing._unsigned import quotient_of_uint64
 from recast.graph import view
 
 _BINARY = {
@@ -72,6 +74,13 @@ def _merge_fits(tensors: list[Any]) -> bool:
     return len({t.shape[0] for t in tensors}) == 1
 
 
+def _sum_fits(kind: str, tensors: list[Tensor]) -> bool:
+    """Whether Keras reads a merge layer's sum right: none of its inputs looks like a bias."""
+    if kind not in ("Add", "Sum", "Mean"):
+        return True
+    return not any(misread(one.shape, other.shape) for one in tensors for other in tensors)
+
+
 _COMPARED = frozenset({"Less", "LessOrEqual", "Greater", "GreaterOrEqual"})
 _LOGICAL = frozenset({"And", "Or", "Xor"})
 
@@ -100,9 +109,9 @@ def binary(ctx: Context, node: ir.Node) -> None:
 def _chain(ctx: Context, node: ir.Node) -> Tensor:
     """Merge layers where they fit, else one operation after the other."""
     kind = node.op_type
-    arguments = operands(ctx, node, list(node.inputs), working_type(keras_dtype(node.outputs[0])))
+    arguments = operands(ctx, node, list(node.inputs), _work(ctx, node))
     layer = {"Sum": "Add", "Mean": "Average"}.get(kind) or _MERGES.get(kind)
-    if layer is not None and _merge_fits(arguments) and not (layer == "Subtract" and len(arguments) != 2):
+    if layer is not None and _merge_fits(arguments) and _sum_fits(kind, arguments):
         return ctx.layer(node, layer, {}, arguments)
     name = _BINARY["Add" if kind in ("Sum", "Mean") else kind]
     result, last = arguments[0], len(arguments) - 2
@@ -112,6 +121,13 @@ def _chain(ctx: Context, node: ir.Node) -> Tensor:
     if kind == "Mean":
         result = compute(ctx, node, "numpy.Multiply", [result, number(1.0 / len(arguments), result.dtype)])
     return result
+
+
+def _work(ctx: Context, node: ir.Node) -> str:
+    """The type to compute a node in: between operations that sum halves in float32 that too."""
+    held = [ctx.bound(v) for v in node.inputs if v is not None]
+    work = working_type(keras_dtype(node.outputs[0]))
+    return wide(work) if any(t in ctx.wider for t in held if t is not None) else work
 
 
 def _truth(ctx: Context, node: ir.Node) -> Tensor:
@@ -130,10 +146,7 @@ def _truth(ctx: Context, node: ir.Node) -> Tensor:
 def _power(ctx: Context, node: ir.Node) -> Tensor:
     """The result has the base's type; whole numbers to a fractional power are computed in float64, then cut off."""
     base, exponent = (keras_dtype(v) if v is not None else "float32" for v in node.inputs)
-    if "float" in base:
-        work = base
-    else:
-        work = "float64" if "float" in exponent else "int64"
+    work = base if "float" in base else "float64" if "float" in exponent else "int64"
     return compute(ctx, node, "numpy.Power", operands(ctx, node, list(node.inputs), work))
 
 
@@ -141,7 +154,7 @@ def _whole_division(ctx: Context, node: ir.Node) -> Tensor:
     """Integer division towards zero, as ONNX has it: what the truncating remainder leaves divides exactly."""
     dtype = keras_dtype(node.outputs[0])
     if dtype == "uint64":
-        raise Unfit("Keras divides 64-bit unsigned integers as 32-bit ones")
+        return quotient_of_uint64(ctx, node)
     left, right = operands(ctx, node, list(node.inputs), dtype)
     if not dtype.startswith("uint"):
         rest = compute(ctx, node, "numpy.Fmod", [left, right], suffix="rest")
@@ -155,7 +168,7 @@ def _extreme_of_uint64(ctx: Context, node: ir.Node) -> Tensor:
     result = arguments[0]
     for index, argument in enumerate(arguments[1:]):
         result = compute(ctx, node, f"numpy.{name}", [result, argument], gives="int64", suffix=f"part{index}")
-    return compute(ctx, node, "numpy.BitwiseXor", [result, -(2**63)])
+    return compute(ctx, node, "numpy.BitwiseXor", [result, ctx.literal(np.array(-(2**63), np.int64))])
 
 
 def _number(ctx: Context, value: ir.Value | None) -> float | None:
@@ -224,7 +237,7 @@ def unary(ctx: Context, node: ir.Node) -> None:
 def where(ctx: Context, node: ir.Node) -> None:
     """Choose by a condition."""
     condition = operand(ctx, node, node.inputs[0], "bool")
-    work = working_type(keras_dtype(node.outputs[0]))
+    work = _work(ctx, node)
     choices = [operand(ctx, node, v, work) for v in node.inputs[1:]]
     if not any(isinstance(t, Tensor) for t in (condition, *choices)):
         condition = ctx.tensor(node.inputs[0])
@@ -238,6 +251,10 @@ def mod(ctx: Context, node: ir.Node) -> None:
     """Remainder with the divisor's sign, or the dividend's (``fmod=1``)."""
     dtype = keras_dtype(node.outputs[0])
     if dtype == "uint64":
-        raise Unfit("Keras divides 64-bit unsigned integers as 32-bit ones")
+        left, right = operands(ctx, node, list(node.inputs), "int64")
+        quotient = quotient_of_uint64(ctx, node, suffix="quotient")
+        whole = compute(ctx, node, "numpy.Multiply", [quotient, right], gives="int64", suffix="multiple")
+        ctx.bind(node.outputs[0], compute(ctx, node, "numpy.Subtract", [left, whole], gives="int64"))
+        return
     name = "Fmod" if view.attr(node, "fmod", 0) else "Mod"
     ctx.bind(node.outputs[0], compute(ctx, node, f"numpy.{name}", operands(ctx, node, list(node.inputs), dtype)))

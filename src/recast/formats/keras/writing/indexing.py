@@ -39,7 +39,7 @@ def one_hot(ctx: Context, node: ir.Node) -> None:
     below = ctx.op(node, "numpy.Less", [ids, 0], suffix="negative", shape=ids.shape, dtype="bool")
     turned = ctx.op(node, "numpy.Add", [ids, depth], suffix="turned", **extra)
     ids = ctx.op(node, "numpy.Where", [below, turned, ids], suffix="index", **extra)
-    config = {"num_classes": depth, "axis": axis, "dtype": dtype}
+    config = {"num_classes": depth, "axis": -1 if axis == len(ids.shape) else axis, "dtype": dtype}
     plain = (off, on) == (0, 1)
     y = ctx.op(node, "nn.OneHot", [ids], config, suffix="" if plain else "rows", shape=shape, dtype=dtype)
     if not plain:
@@ -65,6 +65,9 @@ def triangle(ctx: Context, node: ir.Node) -> None:
     """Upper or lower triangle of the last two axes."""
     x = ctx.tensor(node.inputs[0])
     k = ctx.ints(node.inputs[1], "diagonal")[0] if len(node.inputs) > 1 and node.inputs[1] is not None else 0
+    rows, columns = x.shape[-2:]
+    k = k if columns is None else min(k, columns)
+    k = k if rows is None else max(k, -rows)
     path = "numpy.Triu" if view.attr(node, "upper", 1) else "numpy.Tril"
     ctx.bind(node.outputs[0], ctx.op(node, path, [x], {"k": k}))
 

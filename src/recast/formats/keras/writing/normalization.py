@@ -135,4 +135,4 @@ def lp_normalization(ctx: Context, node: ir.Node) -> None:
     norm = ctx.op(node, "numpy.Sum", [first], config, shape=shape, suffix="sum")
     if order == 2:
         norm = ctx.op(node, "numpy.Sqrt", [norm], shape=shape, suffix="root")
-    ctx.bind(node.outputs[0], ctx.op(node, "numpy.Divide", [x, norm]))
+    ctx.bind(node.outputs[0], ctx.op(node, "numpy.DivideNoNan", [x, norm]))

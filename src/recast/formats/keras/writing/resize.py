@@ -44,6 +44,8 @@ def _places(node: ir.Node, size: int, out: int, scale: float) -> np.ndarray:
     if mode == "pytorch_half_pixel":
         return (i + 0.5) / scale - 0.5 if out > 1 else np.zeros(1)
     if mode == "align_corners":
+        if abs(scale * size - out) > 1e-3:
+            raise Unfit("runtimes disagree on align_corners where the scale does not give a whole size")
         return i * (size - 1) / (out - 1) if out > 1 else np.zeros(1)
     if mode == "asymmetric":
         return i / scale

@@ -181,6 +181,7 @@ def _cropped(ctx: Context, node: ir.Node, x: Tensor) -> bool:
 def cast(ctx: Context, node: ir.Node) -> None:
     """Cast by an operation; nothing where the type is that already."""
     x, wanted = ctx.tensor(node.inputs[0]), keras_dtype(node.outputs[0])
+    # no ``cast``: what the graph rounds is rounded
     y = x if x.dtype == wanted else ctx.op(node, "core.Cast", [x], {"dtype": wanted})
     ctx.bind(node.outputs[0], y)
 
@@ -223,7 +224,7 @@ def depth_space(ctx: Context, node: ir.Node) -> None:
         raise Unfit("its image size is only known at run time")
     if node.op_type == "SpaceToDepth":
         parts: Shape = (n, h // block, block, w // block, block, c)
-        perm = [0, 1, 3, 2, 4, 5]
+        perm = [0, 1, 3, 2, 4, 5] if view.attr(node, "mode", "DCR") == "DCR" else [0, 1, 3, 5, 2, 4]
     elif view.attr(node, "mode", "DCR") == "DCR":
         parts, perm = (n, h, w, block, block, c // block**2), [0, 1, 3, 2, 4, 5]
     else:
