@@ -20,7 +20,9 @@ from recast.formats.keras.writing import CHANNELS_FIRST, CHANNELS_LAST, Unfit, c
 from recast.formats.keras.writing._context import Context, Poisoned, keras_dtype, keras_shape
 from recast.formats.keras.writing._network import Tensor, ordered, safe_name
 from recast.graph import view
+from recast.graph.view import is_const
 from recast.passes import decompose
+from recast.passes.fold_constants import compute
 
 _SHOWN = 12  # problems named in one message
 
@@ -64,6 +66,8 @@ def build(model: ir.Model) -> Context:
         if node in context.claimed or all(context.const(v) is not None for v in node.outputs):
             continue
         try:
+            if _constant(context, node):
+                continue
             handler = handlers.get(node.op_type)
             if handler is None or node.domain not in ("", CHANNELS_LAST):
                 raise Unfit(decompose.reason(node) or "Keras has no such operator")
@@ -78,6 +82,16 @@ def build(model: ir.Model) -> Context:
             _poison(context, node)
     _outputs(context, model.graph, problems)
     return context
+
+
+def _constant(context: Context, node: ir.Node) -> bool:
+    """Bind the results of a node of constants that only the graph's outputs need (others were folded)."""
+    if not node.inputs or not all(v is None or is_const(v) for v in node.inputs):
+        return False
+    arrays = compute(node)
+    for value, array in zip(node.outputs, arrays or (), strict=False):
+        context.bind(value, context.held(array, value.name or "constant"))
+    return arrays is not None
 
 
 def _poison(context: Context, node: ir.Node) -> None:

@@ -141,6 +141,10 @@ def _with_settings(ctx: Context, node: ir.Node, x: Tensor) -> Tensor:
         scaled = ctx.op(node, "numpy.Multiply", [x, view.attr(node, "alpha", 0.2)], suffix="scale")
         moved = ctx.op(node, "numpy.Add", [scaled, view.attr(node, "beta", 0.5)], suffix="offset")
         return ctx.op(node, "numpy.Clip", [moved], {"x_min": 0.0, "x_max": 1.0})
+    if node.op_type == "Selu":
+        alpha, gamma = (view.attr(node, name, default) for name, default in _SELU.items())
+        y = ctx.op(node, "nn.Elu", [x], {"alpha": alpha}, suffix="elu")
+        return ctx.op(node, "numpy.Multiply", [y, gamma])
     raise Unfit("Keras has no such activation with these settings")
 
 
@@ -221,7 +225,7 @@ def prelu(ctx: Context, node: ir.Node) -> None:
 def dropout(ctx: Context, node: ir.Node) -> None:
     """Dropout with its rate: identity when the model is used, active when it is trained."""
     x = ctx.tensor(node.inputs[0])
-    if len(node.outputs) > 1 and any(True for _ in node.outputs[1].uses()):
+    if len(node.outputs) > 1 and (node.outputs[1].uses() or node.outputs[1].is_graph_output()):
         raise Unfit("its mask is used")
     ratio = ctx.const(node.inputs[1]) if len(node.inputs) > 1 else None
     rate = 0.5 if ratio is None else float(ratio.load().reshape(-1)[0])

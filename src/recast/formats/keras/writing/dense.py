@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from recast.formats.keras.writing import Unfit, writes
+from recast.formats.keras.writing import writes
 from recast.formats.keras.writing._constants import Const
 from recast.formats.keras.writing._context import Context, keras_dtype, keras_shape
 from recast.formats.keras.writing._network import Tensor, Weight
@@ -136,7 +136,9 @@ def einsum(ctx: Context, node: ir.Node) -> None:
     if _einsum_dense(ctx, node, equation):
         return
     if "->" not in equation:
-        raise Unfit("its equation leaves the output open")
+        letters = equation.replace(",", "").replace("...", "")
+        once = sorted(letter for letter in set(letters) if letters.count(letter) == 1)
+        equation += f"->{'...' if '...' in equation else ''}{''.join(once)}"
     arguments = [ctx.tensor(v) for v in node.inputs]
     ctx.bind(node.outputs[0], ctx.op(node, "numpy.Einsum", arguments, {"subscripts": equation}))
 

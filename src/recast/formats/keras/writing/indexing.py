@@ -8,20 +8,43 @@ import onnx_ir as ir
 
 from recast.formats.keras.writing import Unfit, writes
 from recast.formats.keras.writing._context import Context, keras_dtype, keras_shape
+from recast.formats.keras.writing._network import slice_literal
+from recast.formats.keras.writing._typed import compute
 from recast.graph import view
 
 
 @writes("TopK")
 def top_k(ctx: Context, node: ir.Node) -> None:
-    """The largest entries of the last axis, sorted; Keras counts in int32."""
+    """The largest or smallest entries of an axis, sorted; Keras counts in int32, and along the last axis."""
     x = ctx.tensor(node.inputs[0])
-    axis = view.attr(node, "axis", -1) % len(x.shape)
-    if axis != len(x.shape) - 1 or not view.attr(node, "largest", 1):
-        raise Unfit("Keras's TopK takes the largest entries of the last axis")
+    rank = len(x.shape)
+    axis = view.attr(node, "axis", -1) % rank
     count = ctx.ints(node.inputs[1], "count")[0]
+    if x.dtype in ("uint64", "bool"):
+        raise Unfit(f"Keras has no largest entries of {x.dtype}")
+    order = [a for a in range(rank) if a != axis] + [axis]
+    turn = axis != rank - 1
+    upside_down = not view.attr(node, "largest", 1)
+    mirror = "numpy.Negative" if "float" in x.dtype else "numpy.BitwiseNot"
+    if turn:
+        moved = tuple(x.shape[a] for a in order)
+        x = compute(ctx, node, "numpy.Transpose", [x], {"axes": order}, shape=moved, suffix="axes")
+    if upside_down:
+        x = compute(ctx, node, mirror, [x], shape=x.shape, suffix="mirror")
     shape = (*x.shape[:-1], count)
-    whole = ctx.op(node, "math.TopK", [x], {"k": count, "sorted": True}, shape=shape, dtype=x.dtype)
+    config = {"k": count, "sorted": True}
+    suffix = {"suffix": "top"} if turn or upside_down else {}
+    whole = ctx.op(node, "math.TopK", [x], config, shape=shape, dtype=x.dtype, **suffix)
     values, indices = ctx.parts(whole, [(shape, x.dtype), (shape, "int32")])
+    if upside_down:
+        values = compute(ctx, node, mirror, [values], shape=shape, suffix="values")
+    if turn:
+        back = [order.index(a) for a in range(rank)]
+        found = tuple(shape[a] for a in back)
+        values, indices = (
+            compute(ctx, node, "numpy.Transpose", [t], {"axes": back}, shape=found, suffix=f"back{i}")
+            for i, t in enumerate((values, indices))
+        )
     ctx.bind(node.outputs[0], values)
     ctx.bind(node.outputs[1], indices)
 
@@ -50,12 +73,17 @@ def one_hot(ctx: Context, node: ir.Node) -> None:
 
 @writes("GatherElements")
 def gather_elements(ctx: Context, node: ir.Node) -> None:
-    """One element per index along an axis; the other axes of data and indices must be equal."""
+    """One element per index along an axis; data beyond the indices along other axes is not read."""
     x, indices = ctx.tensor(node.inputs[0]), ctx.tensor(node.inputs[1])
     axis = view.attr(node, "axis", 0) % len(x.shape)
-    others = [(a, b) for i, (a, b) in enumerate(zip(x.shape, indices.shape, strict=True)) if i != axis]
-    if any(a != b for a, b in others):
-        raise Unfit("its indices are smaller than its data along another axis")
+    pairs = list(enumerate(zip(x.shape, indices.shape, strict=True)))
+    if any(a != b and (a is None or b is None) for i, (a, b) in pairs if i != axis):
+        raise Unfit("its indices may be smaller than its data along another axis")
+    ends = [b if i != axis and a != b else None for i, (a, b) in pairs]
+    if any(n is not None for n in ends):
+        keys = [slice_literal(None if n is None else 0, n, None) for n in ends]
+        shape = tuple(a if n is None else n for a, n in zip(x.shape, ends, strict=True))
+        x = compute(ctx, node, "numpy.GetItem", [x, keys], shape=shape, suffix="part")
     y = ctx.op(node, "numpy.TakeAlongAxis", [x, indices], {"axis": axis}, dtype=x.dtype)
     ctx.bind(node.outputs[0], y)
 
@@ -84,7 +112,10 @@ def thresholded_relu(ctx: Context, node: ir.Node) -> None:
 
 @writes("IsInf")
 def is_infinite(ctx: Context, node: ir.Node) -> None:
-    """Infinite of either sign."""
-    if not (view.attr(node, "detect_negative", 1) and view.attr(node, "detect_positive", 1)):
-        raise Unfit("it looks for infinities of one sign")
-    ctx.bind(node.outputs[0], ctx.op(node, "numpy.Isinf", [ctx.tensor(node.inputs[0])]))
+    """Infinite, of either sign or of one."""
+    signs = (bool(view.attr(node, "detect_negative", 1)), bool(view.attr(node, "detect_positive", 1)))
+    x = ctx.tensor(node.inputs[0])
+    if not any(signs):
+        raise Unfit("it looks for nothing")
+    path = {(True, True): "Isinf", (True, False): "Isneginf", (False, True): "Isposinf"}[signs]
+    ctx.bind(node.outputs[0], compute(ctx, node, f"numpy.{path}", [x], gives="bool"))

@@ -62,7 +62,7 @@ def layer_normalization(ctx: Context, node: ir.Node) -> None:
     rank = len(x.shape)
     axis = view.attr(node, "axis", -1) % rank
     axes = list(range(axis, rank))
-    if any(len(list(v.uses())) for v in node.outputs[1:]):
+    if any(v.uses() or v.is_graph_output() for v in node.outputs[1:]):
         raise Unfit("its mean or deviation is used")
     normed = tuple(x.shape[axis:])
     has_bias = len(node.inputs) > 2 and node.inputs[2] is not None

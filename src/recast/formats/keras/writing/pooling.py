@@ -74,7 +74,7 @@ def _prepare(ctx: Context, node: ir.Node) -> tuple[Tensor, Window, Window]:
 @writes("MaxPool")
 def max_pool(ctx: Context, node: ir.Node) -> None:
     """Max pooling. Padding that is not Keras's ``same`` is zeros after a ReLU, else the lowest number."""
-    if len(node.outputs) > 1 and any(True for _ in node.outputs[1].uses()):
+    if len(node.outputs) > 1 and (node.outputs[1].uses() or node.outputs[1].is_graph_output()):
         raise Unfit("its indices are used")
     x, _, geometry = _prepare(ctx, node)
     if not geometry.same and any(map(any, geometry.pads)):
