@@ -23,6 +23,7 @@ from recast.graph.opsets import schema as known_schema
 from recast.graph.view import attr, layer_of
 from recast.passes import PassOptions
 from recast.passes._editor import Editor, copy_origin
+from recast.passes.decompositions import decompositions
 
 COMPOSITE = frozenset(
     {
@@ -82,10 +83,15 @@ def _function_schema(node: ir.Node, options: PassOptions) -> Any:
     keep = options.keep_functions
     if keep is None and node.op_type not in COMPOSITE:
         return None
-    if keep is not None and node.op_type in keep and (options.native is None or options.native(node)):
+    if keep is not None and node.op_type in keep and _stays(node, options):
         return None
     schema: Any = known_schema(node.op_type)
     return schema if schema is not None and (schema.has_function or schema.has_context_dependent_function) else None
+
+
+def _stays(node: ir.Node, options: PassOptions) -> bool:
+    """Whether the target takes this very node, or a decomposition will."""
+    return options.native is None or node.op_type in decompositions() or options.native(node)
 
 
 def _body(node: ir.Node, schema: Any) -> ir.Function | None:

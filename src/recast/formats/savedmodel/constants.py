@@ -14,7 +14,7 @@ from recast.formats.savedmodel.tensors import DAMAGED
 from recast.graph.build import Builder
 from recast.graph.view import static_shape
 from recast.passes._partial import Partial, evaluate
-from recast.passes.fold_constants import _compute
+from recast.passes.fold_constants import compute
 
 _SMALL = 1024
 _DEEPEST = 64
@@ -90,7 +90,7 @@ def _folded(shared: Reading, thing: ir.Value, depth: int) -> np.ndarray | None:
         if given is not None and array is None:
             return None
         arrays.append(array)
-    results = _compute(_with_constants(node, arrays))
+    results = compute(_with_constants(node, arrays))
     return None if results is None else results[0]
 
 

@@ -119,7 +119,7 @@ def ordered(ctx: Context, node: ir.Node, values: Sequence[ir.Value | None]) -> l
     found = operands(ctx, node, values, working_type(dtype))
     if dtype != "uint64":
         return found
-    turned = []
+    turned: list[Any] = []
     for index, (arg, value) in enumerate(zip(found, values, strict=True)):
         if not isinstance(arg, Tensor) and value is not None:
             array = ctx.array(value, "operand").astype(np.int64) ^ np.int64(_TOP)

@@ -180,7 +180,7 @@ def clip(ctx: Context, node: ir.Node) -> None:
         for index, (value, path) in enumerate(zip(given, ("numpy.Maximum", "numpy.Minimum"), strict=True)):
             if value is not None:
                 limit = operand(ctx, node, value, x.dtype)
-                extra = {"suffix": "low"} if index == 0 and given[1] is not None else {}
+                extra: dict[str, Any] = {"suffix": "low"} if index == 0 and given[1] is not None else {}
                 x = compute(ctx, node, path, [x, limit], shape=x.shape, **extra)
         ctx.bind(out, x)
         return

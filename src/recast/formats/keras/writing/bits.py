@@ -8,7 +8,7 @@ import onnx_ir as ir
 from recast.formats.keras.writing import Unfit, writes
 from recast.formats.keras.writing._context import Context, keras_dtype
 from recast.formats.keras.writing._network import array_literal
-from recast.formats.keras.writing._typed import cast, compute, operand
+from recast.formats.keras.writing._typed import cast, compute
 from recast.graph import view
 
 _REST = array_literal(np.array(2**63 - 1, np.int64))  # all bits but the top one
@@ -22,10 +22,8 @@ def bit_shift(ctx: Context, node: ir.Node) -> None:
     work = "int64" if dtype.startswith("u") else dtype
     bits = np.dtype(dtype).itemsize * 8
     x = cast(ctx, node, ctx.tensor(node.inputs[0]), work)
-    amount = operand(ctx, node, node.inputs[1], work)
-    amount = array_literal(np.array(amount, work)) if isinstance(amount, int) else amount
     zero, one, width = (array_literal(np.array(n, work)) for n in (0, 1, bits))
-    amount = cast(ctx, node, ctx.tensor(node.inputs[1]), work) if ctx.const(node.inputs[1]) else amount
+    amount = cast(ctx, node, ctx.tensor(node.inputs[1]), work)
     shape = amount.shape
     below = compute(ctx, node, "numpy.Less", [amount, zero], gives="bool", shape=shape, suffix="below")
     above = compute(ctx, node, "numpy.GreaterEqual", [amount, width], gives="bool", shape=shape, suffix="above")

@@ -114,9 +114,10 @@ def _chain(ctx: Context, node: ir.Node) -> Tensor:
     if layer is not None and _merge_fits(arguments) and _sum_fits(kind, arguments):
         return ctx.layer(node, layer, {}, arguments)
     name = _BINARY["Add" if kind in ("Sum", "Mean") else kind]
-    result, last = arguments[0], len(arguments) - 2
+    result: Tensor = arguments[0]
+    last = len(arguments) - 2
     for index, argument in enumerate(arguments[1:]):
-        extra = {} if index == last and kind != "Mean" else {"suffix": f"part{index}"}
+        extra: dict[str, Any] = {} if index == last and kind != "Mean" else {"suffix": f"part{index}"}
         result = compute(ctx, node, f"numpy.{name}", [result, argument], **extra)
     if kind == "Mean":
         result = compute(ctx, node, "numpy.Multiply", [result, number(1.0 / len(arguments), result.dtype)])
