@@ -23,16 +23,18 @@ from tests.conformance.catalogue import REAL, TARGETS
 import recast
 from recast import formats
 from recast._util.child import pool
+from recast.verification.memory import Memory
 
 
-def cell(name: str, target: str, folder: Path) -> dict[str, Any]:
-    """Convert, verify and score one cell."""
+def cell(name: str, target: str, folder: Path, memory: Memory) -> dict[str, Any]:
+    """Convert, verify and score one cell; the source is asked once for all targets."""
     real = REAL[name]
     out = folder / f"{name}.{target}"
     row: dict[str, Any] = {"model": name, "target": target, "before": None, "after": None, "error": None}
     start = time.perf_counter()
     try:
-        result = recast.convert(real.source(MODELS), out, recast.Recipe(real.reading(MODELS)))
+        recipe = recast.Recipe(real.reading(MODELS), checking=real.checking(folder))
+        result = recast.convert(real.source(MODELS), out, recipe, memory)
     except recast.RecastError as refusal:
         declared = real.impossible.get(target)
         known = declared is not None and declared in str(refusal)
@@ -66,12 +68,13 @@ def main() -> None:
     rows = []
     with pool(), tempfile.TemporaryDirectory() as folder:
         for name in chosen.names.split(","):
-            for target in chosen.targets.split(","):
-                row = cell(name, target, Path(folder))
-                rows.append(row)
-                score = "" if row["after"] is None else f"score {row['before']:.4f} → {row['after']:.4f}"
-                error = "" if row["error"] is None else f"error {row['error']:.1e}"
-                print(f"{name:22s} {target:7s} {row['verdict']:20s} {error:14s} {score} {row['why']}", flush=True)
+            with Memory() as memory:
+                for target in chosen.targets.split(","):
+                    row = cell(name, target, Path(folder), memory)
+                    rows.append(row)
+                    score = "" if row["after"] is None else f"score {row['before']:.4f} → {row['after']:.4f}"
+                    error = "" if row["error"] is None else f"error {row['error']:.1e}"
+                    print(f"{name:22s} {target:7s} {row['verdict']:20s} {error:14s} {score} {row['why']}", flush=True)
     verdicts = sorted({r["verdict"] for r in rows})
     table("real models", ["verdict", "cells"], [[v, sum(r["verdict"] == v for r in rows)] for v in verdicts])
     save("models", rows)

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 import recast
 from recast.recipe import Checking, Recipe, Writing
+from recast.verification.memory import Memory
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 FAMILIES = ["MobileNet", "MobileNetV2", "MobileNetV3Small", "EfficientNetB0", "DenseNet121"]
@@ -23,6 +24,7 @@ CELLS = [
     ("MobileNet", "h5"),
     ("EfficientNetB0", "py"),
 ]
+CELLS.sort(key=lambda cell: cell[0])  # one source after another
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +54,8 @@ def transposes(path: Path) -> int:
 
 
 @pytest.mark.parametrize(("name", "target"), CELLS, ids=[f"{n}-{t}" for n, t in CELLS])
-def test_verified(name: str, target: str, sources: Path, tmp_path: Path) -> None:
-    result = recast.convert(sources / f"{name}.keras", tmp_path / f"model.{target}")
+def test_verified(name: str, target: str, sources: Path, tmp_path: Path, memory: Callable[[str], Memory]) -> None:
+    result = recast.convert(sources / f"{name}.keras", tmp_path / f"model.{target}", memory=memory(name))
     assert result.report is not None
     assert result.verdict == "verified", "\n".join(result.report.summary())
     assert not [n for n in result.report.notes if n.level == "warning"]  # the outputs depend on the inputs

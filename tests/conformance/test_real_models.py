@@ -6,6 +6,7 @@ Labelled sets give the same score before and after, within one sample.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from recast import formats, prove
 from recast.formats._format import ReadOptions
 from recast.pipeline import source_format
 from recast.recipe import Recipe
+from recast.verification.memory import Memory
 
 from .catalogue import REAL, REFUSED, TARGETS, WEIGHTS
 
@@ -106,7 +108,12 @@ def subset(labelled: Any) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("name", REAL)
 def test_real_model(
-    name: str, target: str, shared_models: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+    name: str,
+    target: str,
+    shared_models: Path,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    memory: Callable[[str], Memory],
 ) -> None:
     real = REAL[name]
     recipe = Recipe(real.reading(shared_models), checking=real.checking(tmp_path_factory.mktemp("data")))
@@ -116,7 +123,7 @@ def test_real_model(
             recast.convert(real.source(shared_models), out, recipe)
         assert list(tmp_path.iterdir()) == []
         return
-    result = recast.convert(real.source(shared_models), out, recipe)
+    result = recast.convert(real.source(shared_models), out, recipe, memory(name))
     assert result.report is not None
     assert result.verdict == "verified", "\n".join(result.report.summary())
     if not real.task:
