@@ -86,7 +86,7 @@ REAL: dict[str, Real] = {
     "silero-onnx": Real(  # two networks: If(sr == 16000)
         "silero-vad/silero_vad.onnx",
         samples={"input": (576,), "state": (2, 1, 128), "sr": 16000},
-        impossible={"pt2": "If", "mindir": "If", "tflite": "If", "keras": "If"},
+        impossible={"pt2": "If", "mindir": "dimensions", "tflite": "If", "keras": "If"},
     ),
     "silero-op15-onnx": Real("silero-vad/silero_vad_16k_op15.onnx", shape=VOICE),
     "silero-half-onnx": Real("silero-vad/silero_vad_half.onnx", shape=VOICE),

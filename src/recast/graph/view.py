@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from recast.errors import UnsupportedOp
 from recast.graph import LAYER
 
 
@@ -47,9 +48,19 @@ def static_shape(value: ir.Value) -> tuple[int, ...] | None:
 
 
 def dims(value: ir.Value) -> tuple[int | str | None, ...]:
-    """The shape with symbolic dimensions as names (None: unknown)."""
+    """The shape with symbolic dimensions as names (None: unknown).
+
+    Raises:
+        UnsupportedOp: not even the number of dimensions is known.
+    """
     if value.shape is None:
-        raise ValueError(f"value {value.name} has no shape")
+        maker = value.producer()
+        told = f"{maker.op_type} in {layer_of(maker)}" if maker is not None else ""
+        raise UnsupportedOp(
+            f"the number of dimensions of '{value.name}' is not known before it runs",
+            told,
+            "fix the shapes of the inputs (--input), or choose a target that keeps the operator (ONNX, PyTorch)",
+        )
     return tuple(d if isinstance(d, int) else d.value for d in value.shape)
 
 
