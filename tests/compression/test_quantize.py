@@ -13,6 +13,7 @@ from recast._util.child import RemoteRunner
 from recast.compressing import Settings, compress
 from recast.compression._method import Statistics
 from recast.compression.apply import apply
+from recast.compression.gate import Limits
 from recast.compression.quantize._layers import layers
 from recast.compression.quantize._probe import Probe
 from recast.compression.quantize._ranges import range_of, spans
@@ -29,7 +30,7 @@ from recast.measure.histogram import Histogram
 from recast.verification.local import GraphRunner
 
 
-def _net(rng: np.random.Generator) -> ir.Model:
+def _net(rng: np.random.Generator, softmax: bool = True) -> ir.Model:
     """Residual, concat, depthwise, strided, pooled, dense: prime sizes."""
     b = Builder("net")
 
@@ -45,7 +46,8 @@ def _net(rng: np.random.Generator) -> ir.Model:
     c = b.op("Concat", [t, p], {"axis": 1})
     g = b.op("Flatten", [b.op("GlobalAveragePool", [c])])
     f = b.weight("f", rng.standard_normal((18, 5)).astype(np.float32) * 2)  # answers that differ
-    y = b.op("Softmax", [b.op("Gemm", [g, f, w("f.b", 5)])], {"axis": -1})
+    y = b.op("Gemm", [g, f, w("f.b", 5)])
+    y = b.op("Softmax", [y], {"axis": -1}) if softmax else y
     b.output(y, "y")
     return b.model()
 
@@ -176,6 +178,44 @@ def test_a_quantised_model_is_recognised(rng: np.random.Generator) -> None:
     made = _planned(_net(rng), Weights(rounding="nearest"), _samples(rng, 4))
     with pytest.raises(BadRecipe, match="already quantised"):
         Int8().needs(made)
+
+
+@pytest.mark.parametrize(
+    ("kind", "suffix"),
+    [("int16", ".onnx"), ("int8-dynamic", ".tflite"), ("int8-dynamic", ".onnx"), ("bfloat16", ".onnx")],
+)
+def test_other_kinds_are_verified_in_the_runtime(
+    rng: np.random.Generator, tmp_path: Path, kind: str, suffix: str
+) -> None:
+    onnx = formats.by_name("onnx")
+    onnx.write(_net(rng, kind != "int16"), tmp_path / "net.onnx", WriteOptions())
+    np.savez(tmp_path / "d.npz", x=_samples(rng, 128).feeds["x"])
+    settings = Settings(data=tmp_path / "d.npz", limits=Limits(allow_worse=True, disagree=0.05))
+    result = compress(tmp_path / "net.onnx", tmp_path / f"m{suffix}", Quantize(kind), settings)
+    assert result.report is not None
+    assert result.report.passed, result.reasons  # the file computes what the plan says
+    assert result.comparison is not None
+    assert result.comparison.disagree is not None
+    assert result.comparison.disagree <= 0.05
+    if suffix == ".tflite":
+        with RemoteRunner("recast.formats.tflite.run", result.files[0]) as runner:
+            kinds = runner.call("statistics")[0]["operators"]
+        assert kinds.get("DEQUANTIZE", 0) <= 2  # integer kernels, no dequantised weights
+
+
+def test_a_pruned_model_stays_pruned_and_does_not_collapse(rng: np.random.Generator) -> None:
+    model, samples, test = _net(rng), _samples(rng, 128), _samples(rng, 256)
+    for name in ("a", "t"):
+        held = model.graph.initializers[name]
+        assert held.const_value is not None
+        array = held.const_value.numpy().copy()
+        array[np.abs(array) < np.quantile(np.abs(array), 0.6)] = 0
+        held.const_value = ir.Tensor(array, name=name)
+    made = _planned(model.clone(), Int8(), samples)
+    assert _distance(model, made, test) < 0.1
+    integers = next(v.const_value for n, v in made.graph.initializers.items() if n.startswith("a/integers"))
+    assert integers is not None
+    assert (integers.numpy() == 0).mean() > 0.59
 
 
 def test_resnet8(shared_models: Path, tmp_path: Path) -> None:

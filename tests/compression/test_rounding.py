@@ -23,7 +23,7 @@ def test_small_rows_reach_the_exhaustive_optimum(rng: np.random.Generator) -> No
     grid, x = Grid(-1, 1), _inputs(rng, 5)
     h = x.T @ x / len(x)
     w = rng.standard_normal((7, 5))
-    q, s = fitted(w, h, grid)
+    q, s = fitted(w, h, (grid, 0))
     for row in range(7):
         best = np.inf
         for choice in itertools.product((-1, 0, 1), repeat=5):
@@ -44,7 +44,7 @@ def test_fitting_beats_nearest_on_the_outputs(rng: np.random.Generator, bits: in
     w = rng.standard_normal((11, 37))
     h = x.T @ x / len(x)
     errors = []
-    for q, s in (nearest(w, grid, block), fitted(w, h, grid, block)):
+    for q, s in (nearest(w, grid, block), fitted(w, h, (grid, block))):
         assert np.array_equal(q, np.rint(q))
         assert q.min() >= grid.low
         assert q.max() <= grid.high
@@ -62,7 +62,7 @@ def test_hqq_resists_outliers(rng: np.random.Generator) -> None:
 
 def test_rows_of_zeros_stay_zero() -> None:
     grid, w = Grid.symmetric(4), np.zeros((3, 8))
-    for q, s in (nearest(w, grid), hqq(w, grid), fitted(w, np.eye(8), grid)):
+    for q, s in (nearest(w, grid), hqq(w, grid), fitted(w, np.eye(8), (grid, 0))):
         assert not (q * s).any()
         assert (s > 0).all()
 
@@ -73,3 +73,15 @@ def test_refitting_undoes_a_change_of_the_inputs(rng: np.random.Generator) -> No
     y = x @ w.T
     moved = refitted(w, changed.T @ changed / len(x), y.T @ changed / len(x), trust=1e-9)
     np.testing.assert_allclose(changed @ moved.T, y, atol=1e-4)
+
+
+def test_a_pruned_matrix_stays_pruned(rng: np.random.Generator) -> None:
+    grid, x = Grid.symmetric(3), _inputs(rng, 37)
+    w = rng.standard_normal((11, 37))
+    zeros = rng.random(w.shape) < 0.7
+    w[zeros] = 0
+    h = x.T @ x / len(x)
+    q, s = fitted(w, h, (grid, 0), zeros=zeros)
+    assert not q[zeros].any()
+    plain_q, plain_s = nearest(w, grid)
+    assert _error(w, q * s, x) < 0.8 * _error(w, plain_q * plain_s, x)

@@ -8,7 +8,19 @@ import numpy as np
 import onnx_ir as ir
 
 from recast.compression._method import Plan
-from recast.compression.edits import Cut, Edit, PackWeight, ReplaceNode, RoundValue, SetAttribute, SetInput, SetWeight
+from recast.compression.edits import (
+    Cut,
+    Edit,
+    Mark,
+    PackWeight,
+    Piece,
+    ReplaceNode,
+    RoundValue,
+    SetAttribute,
+    SetInput,
+    SetWeight,
+    StoreAs,
+)
 from recast.errors import InternalError
 from recast.graph.infer import constant, infer_node
 from recast.graph.view import layer_of
@@ -52,6 +64,10 @@ class _Work:
                 self.set_weight(edit.weight, np.take(array, edit.keep, axis=edit.axis))
             case PackWeight():
                 self.pack(edit)
+            case StoreAs():
+                self.store(edit)
+            case Mark():
+                self.node(edit.node).metadata_props[edit.key] = edit.value
             case RoundValue():
                 self.round(edit)
             case SetAttribute():
@@ -105,6 +121,20 @@ class _Work:
         result.type, result.shape = weight.type, weight.shape
         for use in uses:
             use.node.replace_input_with(use.idx, result)
+        drop_initializer(self.graph, weight)
+
+    def store(self, edit: StoreAs) -> None:
+        """A half-precision initializer and a Cast in front of the first user."""
+        weight = self.initializer(edit.weight)
+        if weight.const_value is None or not weight.uses():
+            raise InternalError(f"nobody uses the weight '{edit.weight}'", "recast/compression")
+        kind = ir.DataType.FLOAT16 if edit.dtype == "float16" else ir.DataType.BFLOAT16
+        half = self.editor.weight(f"{edit.weight}/{edit.dtype}", weight.const_value.numpy().astype(kind.numpy()))
+        uses = list(weight.uses())
+        first = min((u.node for u in uses), key=list(self.graph).index)
+        real = self.editor.node("Cast", [half], {"to": int(ir.DataType.FLOAT)}, first)
+        for use in uses:
+            use.node.replace_input_with(use.idx, real)
         drop_initializer(self.graph, weight)
 
     def dequantise(self, edit: PackWeight, integers: ir.Value, first: ir.Node) -> ir.Value:
@@ -168,11 +198,30 @@ class _Work:
         result: ir.Value | None = None
         for piece in edit.pieces:
             inputs = [self._named(name, made) for name in piece.inputs]
-            result = made[piece.output] = self.editor.node(piece.op_type, inputs, piece.attributes, node)
+            result = self._piece(piece, inputs, node, made)
         if result is None:
             raise InternalError(f"nothing replaces {edit.node}", layer_of(node))
         self.editor.replace(node.outputs[0], result)
         self.graph.remove(node, safe=True)
+
+    def _piece(
+        self, piece: Piece, inputs: list[ir.Value | None], before: ir.Node, made: dict[str, ir.Value]
+    ) -> ir.Value:
+        if not piece.further:
+            made[piece.output] = self.editor.node(piece.op_type, inputs, piece.attributes, before)
+            return made[piece.output]
+        names = (piece.output, *piece.further)
+        node = ir.node(
+            piece.op_type, inputs, dict(piece.attributes), num_outputs=len(names),
+            name=self.editor.unique(f"{before.name}/{piece.op_type}"),
+        )  # fmt: skip
+        copy_origin(before, node)
+        for name, value in zip(names, node.outputs, strict=True):
+            value.name = self.editor.unique(f"{before.name}/{name}")
+            made[name] = value
+        infer_node(node)
+        self.graph.insert_before(before, node)
+        return node.outputs[0]
 
     def _named(self, name: str, made: Mapping[str, ir.Value]) -> ir.Value | None:
         if not name:

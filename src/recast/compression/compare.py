@@ -28,7 +28,7 @@ def compare(files: tuple[Sequence[Path], Sequence[Path]], samples: Samples) -> C
         MissingDependency: the runtime is not installed.
         RecastError: a runtime refuses or dies.
     """
-    old, new = (Subject(name, paths[0], True) for name, paths in zip(("original", "result"), files, strict=True))
+    old, new = (Subject(name, paths[0]) for name, paths in zip(("original", "result"), files, strict=True))
     found = Comparison((_size(files[0]), _size(files[1])))
     with ExitStack() as ends:
         runners = ends.enter_context(old.running()), ends.enter_context(new.running())

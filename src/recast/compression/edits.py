@@ -53,6 +53,31 @@ class PackWeight:
 
 
 @dataclass(frozen=True)
+class StoreAs:
+    """Store a float32 initializer as ``float16`` or ``bfloat16`` and cast it where it is used."""
+
+    weight: str
+    dtype: str
+
+    def told(self) -> str:
+        """In words."""
+        return f"store {self.weight} as {self.dtype}"
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Note a wish for the writer in a node's ``metadata_props``."""
+
+    node: str
+    key: str
+    value: str
+
+    def told(self) -> str:
+        """In words."""
+        return f"mark {self.node}: {self.key} = {self.value}"
+
+
+@dataclass(frozen=True)
 class RoundValue:
     """Put QuantizeLinear → DequantizeLinear behind an activation (or graph input).
 
@@ -112,12 +137,16 @@ class SetAttribute:
 
 @dataclass(frozen=True)
 class Piece:
-    """One node of a replacement. Inputs are value names: of the graph, of earlier pieces, or of ``constants``."""
+    """One node of a replacement. Inputs are value names: of the graph, of earlier pieces, or of ``constants``.
+
+    ``further`` names its second, third … output.
+    """
 
     op_type: str
     inputs: tuple[str, ...]
     output: str
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    further: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -133,7 +162,7 @@ class ReplaceNode:
         return f"replace {self.node} by {' → '.join(p.op_type for p in self.pieces)}"
 
 
-Edit = SetWeight | PackWeight | RoundValue | Cut | SetInput | SetAttribute | ReplaceNode
+Edit = SetWeight | PackWeight | StoreAs | Mark | RoundValue | Cut | SetInput | SetAttribute | ReplaceNode
 
 
 def stored(integers: np.ndarray, bits: int) -> np.ndarray:

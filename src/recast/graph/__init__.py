@@ -25,5 +25,8 @@ ORIGIN = "recast.op"  # the source's operator, e.g. "Conv2D"
 # On graph inputs and outputs: the permutation that a pass applied to the source's axes, e.g. "0,3,1,2".
 PERM = "recast.perm"
 
+# On a node with int8 weights: "int8" lets the target round its activations at every run, by their own range.
+DYNAMIC = "recast.dynamic"
+
 # Operators whose tensors are channels-last; attributes and weights are as in the standard ONNX operator of that name.
 CHANNELS_LAST_DOMAIN = "recast.channels_last"

@@ -16,6 +16,7 @@ from recast.measure.calibrate import Graph
 from recast.measure.data import Samples
 
 _ROWS = 40_000  # positions that a layer is fitted to
+_PRUNED = 0.05  # share of exact zeros from which on they are meant
 _WIDEST = 6000  # columns above which a layer is rounded to nearest: its moments would take 8 · columns² bytes
 
 
@@ -176,7 +177,10 @@ def _fitted(model: ir.Model, layer: Layer, goal: Goal, seen: Moments) -> Rounded
         if layer.bias:
             h = h - np.outer(mean_x[group], mean_x[group])
             cross = cross - np.outer(mean_y[group], mean_x[group])
-        made.append(fitted(refitted(w[group], h, cross), h, goal.grid, goal.block, shrinks))
+        pruned = w[group] == 0
+        zeros = pruned if pruned.mean() > _PRUNED else None
+        moved = refitted(w[group], h, cross) if zeros is None else w[group]
+        made.append(fitted(moved, h, (goal.grid, goal.block), shrinks, zeros))
     q, scale = (np.stack([m[i] for m in made]) for i in (0, 1))
     bias = None
     if layer.bias:

@@ -90,17 +90,24 @@ def hqq(w: np.ndarray, grid: Grid, block: int = 0, steps: int = 20) -> tuple[np.
 
 
 def fitted(
-    w: np.ndarray, h: np.ndarray, grid: Grid, block: int = 0, shrinks: tuple[float, ...] = SHRINKS
+    w: np.ndarray,
+    h: np.ndarray,
+    goal: tuple[Grid, int],
+    shrinks: tuple[float, ...] = SHRINKS,
+    zeros: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Integers (rows, columns) and scales (rows, blocks) of least output error.
 
     Args:
         w: float64 (rows, columns).
         h: float64 (columns, columns), the inputs' second moments.
-        grid: the integers.
-        block: columns that share a scale; 0: all.
+        goal: the integers, and the columns that share a scale (0: all).
         shrinks: the ranges that are tried, as shares of the largest weight.
+        zeros: bool (rows, columns): elements that must stay 0 (a pruned matrix stays pruned).
     """
+    grid, block = goal
+    free = np.ones(w.shape, bool) if zeros is None else ~zeros
+    w = np.where(free, w, 0.0)
     damped = h + np.eye(len(h)) * (_DAMP * max(float(np.trace(h)) / len(h), 1e-12))
     factor = _factor(damped)
     base = scales_of(w, grid, block)
@@ -108,8 +115,8 @@ def fitted(
     best = _errors(w, best_q * expanded(best_s, w.shape[1], block), damped)
     for shrink in shrinks:
         scale = base * shrink
-        q = _gptq(w, factor, expanded(scale, w.shape[1], block), grid)
-        q, scale = _descend(w, damped, (q, scale), grid, block)
+        q = _gptq(w, factor, expanded(scale, w.shape[1], block), (grid, free))
+        q, scale = _descend((w, damped, free), (q, scale), grid, block)
         error = _errors(w, q * expanded(scale, w.shape[1], block), damped)
         better = error < best
         best_q[better], best_s[better], best[better] = q[better], scale[better], error[better]
@@ -123,20 +130,21 @@ def _factor(h: np.ndarray) -> np.ndarray:
     return factor
 
 
-def _gptq(w: np.ndarray, factor: np.ndarray, scale: np.ndarray, grid: Grid) -> np.ndarray:
+def _gptq(w: np.ndarray, factor: np.ndarray, scale: np.ndarray, allowed: tuple[Grid, np.ndarray]) -> np.ndarray:
     rest, q = w.copy(), np.empty_like(w)
+    grid, free = allowed
     for j in range(w.shape[1]):
-        q[:, j] = grid.round(rest[:, j] / scale[:, j])
+        q[:, j] = np.where(free[:, j], grid.round(rest[:, j] / scale[:, j]), 0.0)
         lost = (rest[:, j] - q[:, j] * scale[:, j]) / factor[j, j]
         rest[:, j + 1 :] -= np.outer(lost, factor[j, j + 1 :])
     return q
 
 
 def _descend(
-    w: np.ndarray, h: np.ndarray, start: tuple[np.ndarray, np.ndarray], grid: Grid, block: int
+    layer: tuple[np.ndarray, np.ndarray, np.ndarray], start: tuple[np.ndarray, np.ndarray], grid: Grid, block: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Coordinate descent over the integers, then the scales of whole rows; as long as something moves."""
-    q, scale = start
+    (w, h, free), (q, scale) = layer, start
     wh = w @ h
     for _ in range(_PASSES):
         if scale.shape[1] == 1:
@@ -146,7 +154,7 @@ def _descend(
         slope = wh - (q * wide) @ h  # minus half the gradient
         moved = False
         for j in range(w.shape[1]):
-            new = grid.round(q[:, j] + slope[:, j] / (h[j, j] * wide[:, j]))
+            new = np.where(free[:, j], grid.round(q[:, j] + slope[:, j] / (h[j, j] * wide[:, j])), 0.0)
             step = (new - q[:, j]) * wide[:, j]
             if step.any():
                 moved = True

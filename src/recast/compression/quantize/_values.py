@@ -64,12 +64,13 @@ def _bounds(node: ir.Node) -> tuple[float | None, float | None]:
     return found[0], found[1]
 
 
-def choose(graph: ir.Graph, skip: frozenset[str] = frozenset()) -> Values:
+def choose(graph: ir.Graph, skip: frozenset[str] = frozenset(), tables: bool = True) -> Values:
     """Look at every operator of the graph.
 
     Args:
         graph: channels-first, BatchNormalization folded.
         skip: names of nodes to leave in float.
+        tables: Softmax, Sigmoid and Tanh are integers too (LiteRT's 16-bit tables are much coarser than 16 bits).
     """
     found = Values()
     parent: dict[str, str] = {}
@@ -78,6 +79,8 @@ def choose(graph: ir.Graph, skip: frozenset[str] = frozenset()) -> Values:
         if node in inside:
             continue
         why = _refusal(node, skip)
+        if not why and not tables and node.op_type in FIXED:
+            why = f"{node.op_type} stays in float: the table of its 16-bit kernel is coarse"
         if why:
             if any(v.dtype == ir.DataType.FLOAT for v in node.outputs):
                 found.left.append((node.name or node.op_type, why))

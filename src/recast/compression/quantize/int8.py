@@ -52,14 +52,17 @@ class Int8:
     def _integers(self) -> tuple[int, int]:
         return (-128, 127) if self.activations == "int8" else (-32767, 32767)
 
+    def _values(self, model: ir.Model) -> Values:
+        return choose(model.graph, frozenset(self.skip), self.activations == "int8")
+
     def needs(self, model: ir.Model) -> Needs:
         """The distribution of every value that is rounded."""
         refuse_quantised(model)
-        return Needs(tuple(choose(model.graph, frozenset(self.skip)).names), self.samples)
+        return Needs(tuple(self._values(model).names), self.samples)
 
     def plan(self, model: ir.Model, statistics: Statistics) -> Plan:
         """Ranges, then integers layer by layer, then the edits."""
-        values = choose(model.graph, frozenset(self.skip))
+        values = self._values(model)
         wanted = [layer for layer in layers(model) if self._is_integer(layer, values)]
         samples = statistics.samples
         if samples is None or not values.groups:
@@ -80,7 +83,7 @@ class Int8:
         edits = _edits(model, values, by_value, list(rounded.values()), (self.activations, self.bits))
         skips = tuple(Skip(where, why) for where, why in values.left)
         findings = () if samples.real else (Finding("int8 ranges come from random inputs", "", "warning"),)
-        return Plan(f"int8 ({self.rounding})", tuple(edits), skips, findings, {"values": len(by_value)})
+        return Plan(f"{self.activations} ({self.rounding})", tuple(edits), skips, findings, {"values": len(by_value)})
 
     def _is_integer(self, layer: Layer, values: Values) -> bool:
         return layer.op != "Gather" and layer.x in values.names and layer.node not in {w for w, _ in values.left}
@@ -121,9 +124,10 @@ def _edits(
         if name not in taken and name in model.graph.initializers:
             taken.add(name)
             array = weight_of(model, name)
-            scale_, zero = range_of((float(array.min()), float(array.max())), (-128, 127))
-            integers = np.clip(np.rint(array / scale_) + zero, -128, 127).astype(np.int8)
-            edits.append(PackWeight(name, integers, np.array(scale_, np.float32), np.array(zero, np.int8)))
+            low, high = (-128, 127) if activations == "int8" else (-32767, 32767)
+            scale_, zero = range_of((float(array.min()), float(array.max())), (low, high), symmetric=high > 255)
+            integers = np.clip(np.rint(array / scale_) + zero, low, high).astype(activations)
+            edits.append(PackWeight(name, integers, np.array(scale_, np.float32), np.array(zero, activations)))
     return edits
 
 

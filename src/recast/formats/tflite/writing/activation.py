@@ -39,14 +39,18 @@ def clip(w: Emitter, node: ir.Node) -> None:
 
 
 def _unit(inputs: list[Quant], out: Quant) -> bool:
-    """Integer results in 0..1 have the scale 1/256."""
+    """Integer results in 0..1 have the scale 1/256, 16-bit ones 1/32768."""
     del inputs
+    if out == Quant((1 / 32768,), (0,)):
+        return True
     return bool(np.isclose(out.scale[0], 1 / 256, rtol=1e-6, atol=0)) and out.zero[0] in (-128, 0)
 
 
 def _signed_unit(inputs: list[Quant], out: Quant) -> bool:
-    """Integer results in -1..1 have the scale 1/128."""
+    """Integer results in -1..1 have the scale 1/128, 16-bit ones 1/32768."""
     del inputs
+    if out == Quant((1 / 32768,), (0,)):
+        return True
     return bool(np.isclose(out.scale[0], 1 / 128, rtol=1e-6, atol=0)) and out.zero[0] in (128, 0)
 
 

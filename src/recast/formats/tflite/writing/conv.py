@@ -12,7 +12,7 @@ from recast.formats.tflite.writing.constants import Quant, Weight
 from recast.formats.tflite.writing.emitter import Emitter, Site, dims_of
 from recast.formats.tflite.writing.padding import Window, window
 from recast.formats.tflite.writing.weights import bias_tensor, weight_operand
-from recast.graph import view
+from recast.graph import DYNAMIC, view
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def conv(w: Emitter, node: ir.Node) -> None:
     source, target = (site.inputs[0], site.output) if spatial == 2 else lifted(w, site)
     if win.explicit:
         source = pad_explicit(w, source, win)
-    filters = weight_tensor(w, kernel.weight, site, node.inputs[1])
+    filters = weight_tensor(w, kernel.weight, site, node.inputs[1], is_dynamic(node))
     bias = bias_tensor(w, node.inputs[2] if len(node.inputs) > 2 else None, kernel.outputs, (source, filters), site)
     options = {
         "padding": win.padding,
@@ -66,6 +66,11 @@ def conv(w: Emitter, node: ir.Node) -> None:
         w.reshape(target, w.shape(site.output), site.output)
 
 
+def is_dynamic(node: ir.Node) -> bool:
+    """Whether the operator is to run on integers whose scales are found at run time."""
+    return node.metadata_props.get(DYNAMIC) == "int8"
+
+
 def _symmetric(quant: Quant) -> bool:
     return True if len(quant.scale) == 1 else not any(quant.zero)
 
@@ -81,11 +86,16 @@ def kernel_2d(weight: Weight, channels: int, group: int) -> Kernel:
     return Kernel(weight.transpose((0, 2, 3, 1)), "CONV_2D", outputs)
 
 
-def weight_tensor(w: Emitter, weight: Weight, site: Site, value: ir.Value | None) -> int:
-    """The kernel's tensor; an integer or half-precision kernel of a float operator is dequantised when loading."""
+def weight_tensor(w: Emitter, weight: Weight, site: Site, value: ir.Value | None, dynamic: bool = False) -> int:
+    """The kernel's tensor; an integer or half-precision kernel of a float operator is dequantised when loading.
+
+    With ``dynamic`` an int8 kernel stays: LiteRT rounds the activations to 8 bits at every run.
+    """
     name = value.name if value is not None and value.name else ""
     index = w.weight(weight, name)
     if site.quantised or weight.type == "FLOAT32":
+        return index
+    if dynamic and weight.type == "INT8" and weight.quant is not None and not any(weight.quant.zero):
         return index
     return w.dequantised(index)
 

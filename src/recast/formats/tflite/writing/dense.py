@@ -7,7 +7,7 @@ import onnx_ir as ir
 
 from recast.formats.tflite.writing import Refused, writes
 from recast.formats.tflite.writing.constants import Weight
-from recast.formats.tflite.writing.conv import weight_tensor
+from recast.formats.tflite.writing.conv import is_dynamic, weight_tensor
 from recast.formats.tflite.writing.emitter import Emitter, dims_of
 from recast.formats.tflite.writing.weights import bias_tensor, constant_operand
 from recast.graph import view
@@ -112,7 +112,7 @@ def fully_connected(w: Emitter, node: ir.Node, weight: Weight, bias: ir.Value | 
     quant = weight.quant
     site = w.site(node, [x], fuse=True, fits=lambda _, __: quant is not None, result=result)
     rank = len(w.shape(site.inputs[0]))
-    filters = weight_tensor(w, weight, site, node.inputs[1])
+    filters = weight_tensor(w, weight, site, node.inputs[1], is_dynamic(node))
     biases = bias_tensor(w, bias, weight.shape[0], (site.inputs[0], filters), site)
     options = {"keep_num_dims": rank > 2, **site.options}
     w.op(
