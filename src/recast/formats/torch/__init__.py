@@ -37,6 +37,18 @@ def _is_archive(path: Path) -> bool:
         return False
 
 
+def _is_pretrained(folder: Path) -> bool:
+    """Whether a folder is one of Hugging Face's: a configuration that names its kind."""
+    import json
+
+    config = folder / "config.json"
+    try:
+        with open(config, encoding="utf-8") as file:
+            return "model_type" in json.loads(file.read(1 << 20))
+    except (OSError, ValueError, RecursionError):
+        return False
+
+
 class PyTorch(Format):
     """PyTorch modules."""
 
@@ -50,6 +62,8 @@ class PyTorch(Format):
 
     def sniff(self, path: Path, head: bytes) -> bool:
         """Torch's zip or legacy pickle, or Python source that names torch."""
+        if path.is_dir():
+            return _is_pretrained(path)
         if head.startswith(_LEGACY):
             return True
         if head.startswith(b"PK\x03\x04"):
@@ -77,12 +91,12 @@ class PyTorch(Format):
         return RemoteRunner("recast.formats.torch.run", path, {"sha256": made_here(), "trust": trust})
 
     def open_source(self, path: Path, options: ReadOptions) -> Runner:
-        """A factory's module, or a file that was read with ``trust``."""
+        """A factory's module, a Hugging Face folder, or a file that was read with ``trust``."""
         import importlib
 
         read = importlib.import_module("recast.formats.torch.read")
         code = path.suffix.lower() in (".py", ".pt2")
-        if read.is_factory(path) or (code and options.trust):
+        if read.is_factory(path) or path.is_dir() or (code and options.trust):
             runner: Runner = read.session(path, options)
             return runner
         return self.open(path, options.trust)

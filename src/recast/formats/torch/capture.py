@@ -24,11 +24,12 @@ import onnx_ir as ir
 from recast._util.child import TensorSpec
 from recast._util.optional import need
 from recast.errors import BadModel, BadRecipe, UnsupportedOp
-from recast.formats.torch import programs
+from recast.formats.torch import pretrained, programs
 from recast.formats.torch.checkpoint import read_checkpoint
 from recast.graph import LAYER, ORIGIN
 
 Shape = Sequence[int | str]
+HUB = "hub:"  # before a local repository of torch.hub
 _EXAMPLE_DIM = 2  # a dynamic dimension must not be 1 while tracing: torch.export would specialise it
 
 
@@ -37,13 +38,16 @@ def preload() -> None:
     need("torch", "torch")
 
 
-def capture(module: Any, arguments: tuple[Any, ...], dynamic: Any = None) -> ir.Model:
+def capture(
+    module: Any, arguments: tuple[Any, ...], dynamic: Any = None, keywords: dict[str, Any] | None = None
+) -> ir.Model:
     """Export a module to an ``onnx_ir`` model (not yet normalised).
 
     Args:
         module: an ``nn.Module``, put into eval mode for the export and back; or an ``ExportedProgram``.
         arguments: example inputs, a tuple of tensors.
         dynamic: ``dynamic_shapes`` of ``torch.export``.
+        keywords: example inputs by the name of their parameter.
 
     Raises:
         MissingDependency: PyTorch or onnxscript is missing.
@@ -58,7 +62,7 @@ def capture(module: Any, arguments: tuple[Any, ...], dynamic: Any = None) -> ir.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             program = torch.onnx.export(
-                module, arguments, dynamo=True, dynamic_shapes=dynamic, optimize=False, verbose=False
+                module, arguments, kwargs=keywords, dynamo=True, dynamic_shapes=dynamic, optimize=False, verbose=False
             )
     except Exception as error:
         raise UnsupportedOp(
@@ -70,6 +74,8 @@ def capture(module: Any, arguments: tuple[Any, ...], dynamic: Any = None) -> ir.
         if was_training:
             module.train()
     model: ir.Model = program.model
+    if isinstance(module, torch.nn.Module):
+        model.graph.name = type(module).__name__
     _fold(model)
     _set_origins(model)
     return model
@@ -149,7 +155,7 @@ def _example(torch: Any, name: str, sizes: list[int], generator: Any) -> Any:
 
 
 def build(reference: str) -> tuple[Any, tuple[Any, ...] | None]:
-    """Call the user's factory ``package.module:factory`` (or ``file.py:factory``).
+    """Call the user's factory ``package.module:factory``, ``file.py:factory``, or ``hub:DIR:entry`` (``hubconf.py``).
 
     It may return a module, or a module and its example inputs.
 
@@ -159,8 +165,11 @@ def build(reference: str) -> tuple[Any, tuple[Any, ...] | None]:
     torch = need("torch", "torch")
     place, _, name = reference.rpartition(":")
     try:
-        factory = getattr(_module(place), name)
-        made = factory if isinstance(factory, torch.nn.Module) else factory()
+        if place.startswith(HUB):
+            made = torch.hub.load(place.removeprefix(HUB), name, source="local")
+        else:
+            factory = getattr(_module(place), name)
+            made = factory if isinstance(factory, torch.nn.Module) else factory()
     except Exception as error:
         raise BadRecipe(
             f"{reference} failed: {type(error).__name__}: {str(error)[:300]}",
@@ -214,7 +223,7 @@ class Session:
     """A factory's module in a child process: it runs (as the source's own runtime) and exports.
 
     Args:
-        path: ``package.module:factory``.
+        path: ``package.module:factory``, ``hub:DIR:entry``, a ``.py`` or ``.pt2`` file, or a Hugging Face folder.
         options: ``inputs`` (shapes by name), ``weights`` (checkpoint or None).
     """
 
@@ -224,8 +233,9 @@ class Session:
         self.inputs: list[TensorSpec] = []
         self.outputs: list[TensorSpec] = []
         self._exportable: tuple[Any, ...] = ()
-        is_program = Path(path).suffix.lower() in programs.SUFFIXES
-        self._arguments, self._dynamic = (self._open_program if is_program else self._open_factory)(path, options)
+        self._loose: tuple[Any, ...] = ()  # what to export where that fails
+        self._keywords: list[str] = []  # names of the arguments where they are given by name
+        self._arguments, self._dynamic = self._opener(Path(path))(path, options)
         if not self._arguments:
             raise BadRecipe(
                 "the shapes of the inputs are not known",
@@ -242,11 +252,30 @@ class Session:
             ]
         self.outputs = self.outputs or self._described()
 
+    def _opener(self, path: Path) -> Any:
+        if path.is_dir():
+            return self._open_pretrained
+        return self._open_program if path.suffix.lower() in programs.SUFFIXES else self._open_factory
+
+    def _open_pretrained(self, path: str, options: dict[str, Any]) -> tuple[tuple[Any, ...], Any]:
+        found = pretrained.load(Path(path), options["inputs"])
+        self._module, self.inputs, self._keywords = found.module, found.inputs, list(found.examples)
+        if options.get("weights"):
+            load_weights(self._module, Path(options["weights"]))
+        self._exportable = (found.module, (), found.dynamic, found.examples)
+        self._loose = (found.module, (), found.loose, found.examples)
+        return tuple(found.examples.values()), found.dynamic
+
+    def _call(self, tensors: Sequence[Any]) -> Any:
+        with self._torch.no_grad():
+            if self._keywords:
+                return self._module(**dict(zip(self._keywords, tensors, strict=True)))
+            return self._module(*tensors)
+
     def _described(self) -> list[TensorSpec]:
-        """Outputs without names are called ``output``, or ``output_0`` … in order."""
+        """Results of a dictionary carry its keys; others are called ``output``, or ``output_0`` … in order."""
         try:
-            with self._torch.no_grad():
-                found = _flat(self._module(*self._arguments))
+            result = self._call(self._arguments)
         except Exception as error:  # the user's own forward raises anything
             shapes = ", ".join(f"{s.name}{list(s.shape)}" for s in self.inputs)
             raise BadRecipe(
@@ -254,7 +283,9 @@ class Session:
                 shapes,
                 "give the shapes that it wants with --input",
             ) from error
-        names = ["output"] if len(found) == 1 else [f"output_{i}" for i in range(len(found))]
+        found, names = _flat(result), _keys(result)
+        if len(set(names)) < len(found):
+            names = ["output"] if len(found) == 1 else [f"output_{i}" for i in range(len(found))]
         return [
             TensorSpec(n, str(t.dtype).removeprefix("torch."), tuple(t.shape))
             for n, t in zip(names, found, strict=True)
@@ -282,8 +313,7 @@ class Session:
     def run(self, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run once; arrays by tensor name."""
         tensors = [self._torch.from_numpy(np.array(feeds[s.name])) for s in self.inputs]
-        with self._torch.no_grad():
-            result = _flat(self._module(*tensors))
+        result = _flat(self._call(tensors))
         return {s.name: t.detach().numpy() for s, t in zip(self.outputs, result, strict=True)}
 
     def latency(
@@ -292,17 +322,21 @@ class Session:
         """Seconds of each of ``repeats`` runs after ``warmup`` ones."""
         tensors = [self._torch.from_numpy(np.array(feeds[s.name])) for s in self.inputs]
         times = []
-        with self._torch.no_grad():
-            for turn in range(warmup + repeats):
-                start = time.perf_counter()
-                self._module(*tensors)
-                if turn >= warmup:
-                    times.append(time.perf_counter() - start)
+        for turn in range(warmup + repeats):
+            start = time.perf_counter()
+            self._call(tensors)
+            if turn >= warmup:
+                times.append(time.perf_counter() - start)
         return times, {}
 
     def export(self, feeds: dict[str, np.ndarray], target: str) -> tuple[None, dict[str, np.ndarray]]:
         """Write the captured graph as ONNX with external weights."""
-        model = capture(*self._exportable)
+        try:
+            model = capture(*self._exportable)
+        except UnsupportedOp:
+            if not self._loose:
+                raise
+            model = capture(*self._loose)
         programs.rename(model, self.inputs, self.outputs)
         ir.save(model, target, external_data=Path(target).name + ".data")
         return None, {}
@@ -311,6 +345,15 @@ class Session:
 def _dims(tensor: Any, dynamic: Mapping[int, Any] | None) -> tuple[int | str, ...]:
     named = {i: str(d.__name__) for i, d in (dynamic or {}).items()}
     return tuple(named.get(i, int(size)) for i, size in enumerate(tensor.shape))
+
+
+def _keys(result: Any, path: tuple[str, ...] = ()) -> list[str]:
+    """The names that a result's dictionaries give its tensors, in the order of ``_flat``; none where one has none."""
+    if isinstance(result, Mapping):
+        return [k for key, v in result.items() if v is not None for k in _keys(v, (*path, str(key)))]
+    if isinstance(result, list | tuple):
+        return [k for i, v in enumerate(result) for k in _keys(v, (*path, str(i)) if path else ())]
+    return ["_".join(path)] if path and result is not None else []
 
 
 def _flat(result: Any) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Read PyTorch: a live module, a factory on the command line, or a checkpoint (weights without a graph)."""
+"""Read PyTorch: a live module, a factory, a Hugging Face folder, or a checkpoint (weights without a graph)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def read(path: Path, options: ReadOptions) -> ir.Model:
         UnsafeModel: the file would run code (``.pt2``, TorchScript, ``.py`` without ``--trust``).
         BadRecipe: the request does not fit the source.
     """
-    if is_factory(path):
+    if is_factory(path) or path.is_dir():
         return _read_factory(path, options)
     if path.suffix in (".py", ".pt2"):
         if not options.trust:
