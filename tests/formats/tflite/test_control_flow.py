@@ -76,10 +76,14 @@ def test_control(name: str, litert: Judge, tmp_path: Path, rng: np.random.Genera
     source, path = tmp_path / "net.onnx", tmp_path / "net.tflite"
     onnx.save(model(TEXTS[name]), source)
     recast.convert(source, path, Recipe(writing=Writing(io_layout="keep"), checking=Checking(verify=False)))
-    session = ort.InferenceSession(source, providers=["CPUExecutionProvider"])
+    back = tmp_path / "back.onnx"  # what was written is read, too
+    recast.convert(path, back, Recipe(checking=Checking(verify=False)))
+    session, again = (ort.InferenceSession(p, providers=["CPUExecutionProvider"]) for p in (source, back))
     for feeds in pairs(name, rng):
         wanted = dict(zip([o.name for o in session.get_outputs()], session.run(None, feeds), strict=True))
         _, found = litert.run(path, feeds)
+        read = dict(zip(wanted, again.run(list(wanted), feeds), strict=True))
         for key, array in wanted.items():
-            assert found[key].shape == array.shape
-            np.testing.assert_allclose(found[key], array, rtol=2e-5, atol=2e-5)
+            for made in (found[key], read[key]):
+                assert made.shape == array.shape
+                np.testing.assert_allclose(made, array, rtol=2e-5, atol=2e-5)

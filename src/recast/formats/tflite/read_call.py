@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from recast.formats.tflite import schema
 from recast.formats.tflite.read_file import Operator, Tensor
 from recast.formats.tflite.read_scope import DAMAGED, Scope, data_type
 from recast.graph.finding import Finding
+
+_MOVES = frozenset({"RESHAPE", "TRANSPOSE", "SQUEEZE", "EXPAND_DIMS", "SLICE", "STRIDED_SLICE", "GATHER", "TILE"})
 
 
 class Call:
@@ -49,7 +52,17 @@ class Call:
 
     def x(self, number: int) -> ir.Value:
         """An input as real numbers (dequantised if it is quantised)."""
+        if number == 0 and self.stored:
+            return self.raw(0)
         return self.scope.real_value(self.index(number))
+
+    @cached_property
+    def stored(self) -> bool:
+        """Whether the operator moves stored integers that have a scale on one side only."""
+        if self.kind not in _MOVES or not self.has(0) or not self.operator.outputs:
+            return False
+        output = self.operator.outputs[0]
+        return output >= 0 and self.tensor(0).is_quantised != self.scope.tensor(output).is_quantised
 
     def raw(self, number: int) -> ir.Value:
         """An input as stored."""
@@ -188,7 +201,7 @@ class Call:
         if index < 0:
             return
         tensor = self.scope.tensor(index)
-        if tensor.is_quantised:
+        if tensor.is_quantised and not self.stored:
             raw = self.scope.quantise(index, value)
             self.complete(raw, tensor)
             self.scope.bind(index, raw)

@@ -114,6 +114,9 @@ class Scope:
                 self.bind(index, self.real_value(index))
             elif index in self.real:
                 self.raw[index] = self.quantise(index, self.real[index])
+            elif 0 in tensor.shape and tensor.dtype not in ("resource", "variant", "string"):
+                kind = data_type(tensor.dtype, self.where(index)).numpy()
+                self.bind(index, self.b.weight(self.constant_name(index), np.zeros(tensor.shape, kind)))
             elif tensor.dtype in ("resource", "variant", "string"):
                 raise UnsupportedOp(f"uses a tensor of type {tensor.dtype}", self.where(index))
             else:

@@ -209,3 +209,21 @@ def zeros_like(c: Call) -> None:
     """Zeros of the same shape."""
     value = c.x(0)
     c.out(c.b.op("ConstantOfShape", [c.b.op("Shape", [value])], {"value": c.zeros(value)}))
+
+
+@reads("ATAN2")
+def atan2(c: Call) -> None:
+    """The angle of (x, y); over 1, or where only the quotient counts, it is Atan."""
+    y, x = c.x(0), c.x(1)
+    held = c.array(1)
+    if held is not None and np.all(held == 1):
+        c.out(c.b.op("Atan", [y]))
+        return
+    kind = (x.dtype or ir.DataType.FLOAT).numpy()
+    zero, half, whole = (c.b.const(np.array(v, kind), kind, "angle") for v in (0, np.pi / 2, np.pi))
+    upright = c.b.op("Mul", [half, c.b.op("Sign", [y])])
+    narrow = c.b.op("Atan", [c.b.op("Div", [y, x])])
+    below = c.b.op("Less", [y, zero])
+    turn = c.b.op("Where", [below, c.b.op("Neg", [whole]), whole])
+    beside = c.b.op("Where", [c.b.op("Less", [x, zero]), c.b.op("Add", [narrow, turn]), narrow])
+    c.out(c.b.op("Where", [c.b.op("Equal", [x, zero]), upright, beside]))

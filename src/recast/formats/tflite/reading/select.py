@@ -9,6 +9,7 @@ from recast.errors import UnsupportedOp
 from recast.formats.tflite import schema
 from recast.formats.tflite.read_call import Call
 from recast.formats.tflite.reading import reads
+from recast.formats.tflite.reading.placing import slice_by_computed
 
 _END = np.iinfo(np.int64).max
 
@@ -44,6 +45,8 @@ def _cut(c: Call, value: ir.Value, cuts: list[tuple[int, int, int, int]]) -> ir.
 @reads("STRIDED_SLICE")
 def strided_slice(c: Call) -> None:
     """NumPy indexing as TensorFlow encodes it in five masks."""
+    if slice_by_computed(c):
+        return
     begins, ends, steps = c.ints(1, "begin"), c.ints(2, "end"), c.ints(3, "strides")
     if not len(begins) == len(ends) == len(steps) or 0 in steps:
         raise c.bad(f"begin {begins}, end {ends}, strides {steps}")

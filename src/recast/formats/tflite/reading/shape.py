@@ -20,7 +20,10 @@ def reshape(c: Call) -> None:
     array = c.array(1) if c.has(1) else None
     if not c.has(1) and c.operator.options is not None:
         array = c.operator.options.get("new_shape")
-    if array is not None:
+    if array is not None and 0 in array and -1 not in array:  # no elements
+        shape = c.b.const([int(v) for v in np.asarray(array).reshape(-1)], np.int64, "shape")
+        c.out(c.b.op("Reshape", [value, shape], {"allowzero": 1}))
+    elif array is not None:
         c.out(c.reshape(value, _keep_batch(c, value, [int(v) for v in np.asarray(array).reshape(-1)])))
     elif content is not None and (target := _symbolic(c, value, content)) is not None:
         c.out(c.reshape(value, target))
