@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 # Builtins and versions that need more than release 1.14.0 (the first with int8 kernels).
 _NEEDS: dict[str, str] = {
-    "2.0.0": "FULLY_CONNECTED:5 ELU:1 ADD_N:1",
+    "2.0.0": "FULLY_CONNECTED:5 ELU:1 ADD_N:1 NON_MAX_SUPPRESSION_V4:1",
     "2.1.0": "FULLY_CONNECTED:6 STRIDED_SLICE:3 DEPTH_TO_SPACE:1 WHILE:1 IF:1 GATHER:3 TRANSPOSE:3 HARD_SWISH:1",
     "2.2.0": "TRANSPOSE_CONV:2 DEPTHWISE_CONV_2D:4 RESIZE_BILINEAR:3 STRIDED_SLICE:4 UNPACK:3 REVERSE_V2:2",
     "2.3.0": (

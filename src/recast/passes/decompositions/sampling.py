@@ -59,17 +59,19 @@ class Image:
         return e.op("Where", e.op("Unsqueeze", good, e.ints(-1)), found, e.number(0, found))
 
 
-def weighted(e: Expansion, terms: list[tuple[ir.Value, ir.Value]]) -> ir.Value:
-    """The sum of pixels (N, P, C) times weights (N, P)."""
+def weighted(e: Expansion, terms: list[tuple[ir.Value, ir.Value]], joined: str = "Add") -> ir.Value:
+    """The sum (or another join) of pixels (N, P, C) times weights (N, P)."""
     total: ir.Value | None = None
     for pixels, weight in terms:
         term = e.op("Mul", pixels, e.op("Unsqueeze", weight, e.ints(-1)))
-        total = term if total is None else e.op("Add", total, term)
+        total = term if total is None else e.op(joined, total, term)
     assert total is not None
     return total
 
 
-def linear(e: Expansion, where: list[ir.Value], read: Callable[[list[ir.Value]], ir.Value]) -> ir.Value:
+def linear(
+    e: Expansion, where: list[ir.Value], read: Callable[[list[ir.Value]], ir.Value], joined: str = "Add"
+) -> ir.Value:
     """Linear interpolation in every axis between the pixels around ``where`` (N, P)."""
     low = [e.op("Floor", p) for p in where]
     after = [e.op("Sub", p, f) for p, f in zip(where, low, strict=True)]
@@ -83,7 +85,7 @@ def linear(e: Expansion, where: list[ir.Value], read: Callable[[list[ir.Value]],
             weight = factor if weight is None else e.op("Mul", weight, factor)
         assert weight is not None
         terms.append((read(places), weight))
-    return weighted(e, terms)
+    return weighted(e, terms, joined)
 
 
 @decomposes("GridSample")

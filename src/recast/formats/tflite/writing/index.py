@@ -11,6 +11,7 @@ from recast.formats.tflite.writing.move import as_int32, moves
 from recast.graph import view
 
 _FAR = 2**31 - 1
+_MOST_AXES = 5  # of STRIDED_SLICE
 
 
 @writes("Gather")
@@ -109,8 +110,34 @@ def slice_(w: Emitter, node: ir.Node) -> None:
         open_begin &= ~((low is not None) << place)
         open_end &= ~((high is not None) << place)
     options = ("StridedSliceOptions", {"begin_mask": open_begin, "end_mask": open_end})
-    bounds = [w.ints(begin), w.ints(end), w.ints(stride)]
-    moves(w, node, lambda a, b: w.op("STRIDED_SLICE", [a, *bounds], [b], options))
+    bounds = [begin, end, stride]
+    if len(dims) > _MOST_AXES:
+        moves(w, node, lambda a, b: _slice_merged(w, (a, b), bounds, (open_begin, open_end)))
+        return
+    numbers = [w.ints(v) for v in bounds]
+    moves(w, node, lambda a, b: w.op("STRIDED_SLICE", [a, *numbers], [b], options))
+
+
+def _slice_merged(w: Emitter, ends: tuple[int, int], bounds: list[list[int]], masks: tuple[int, int]) -> None:
+    """STRIDED_SLICE with neighbouring axes that stay whole taken as one."""
+    source, target = ends
+    whole = [bool(masks[0] & masks[1] & 1 << i) and step == 1 for i, step in enumerate(bounds[2])]
+    groups: list[list[int]] = []
+    for axis, kept in enumerate(whole):
+        if kept and groups and whole[groups[-1][0]]:
+            groups[-1].append(axis)
+        else:
+            groups.append([axis])
+
+    def merged(shape: tuple[int, ...]) -> list[int]:
+        return [-1 if any(shape[a] < 0 for a in g) else int(np.prod([shape[a] for a in g])) for g in groups]
+
+    first, last = (sum(1 << i for i, g in enumerate(groups) if mask >> g[0] & 1) for mask in masks)
+    options: Options = ("StridedSliceOptions", {"begin_mask": first, "end_mask": last})
+    numbers = [w.ints([v[g[0]] for g in groups]) for v in bounds]
+    shape = w.shape(source)
+    cut = w.then("STRIDED_SLICE", [w.reshape(source, merged(shape)), *numbers], merged(w.shape(target)), options)
+    w.reshape(cut, w.shape(target), target)
 
 
 def _slice_by_computed(w: Emitter, node: ir.Node, given: list[np.ndarray | None]) -> None:
