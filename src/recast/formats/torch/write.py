@@ -50,6 +50,14 @@ def write(model: ir.Model, path: Path, options: WriteOptions) -> Artifact:
     return Artifact((path, script, weights))
 
 
+def write_trainable(model: ir.Model, path: Path) -> tuple[Path, tuple[Entry, ...]]:
+    """Write ``path`` (``.py``) and its weights for training: the file, and where each tensor comes from."""
+    source = generate(model)
+    write_safetensors(path.with_suffix(".safetensors"), source.entries)
+    _write_script(path, source.text)
+    return path, tuple(source.entries)
+
+
 def _bare(model: ir.Model) -> list[Entry]:
     """The entries of weights without a graph: a state dict and no source.
 

@@ -21,12 +21,17 @@ _ROOT = "archive"
 
 @dataclass(frozen=True)
 class Entry:
-    """One tensor of a state dict; ``make`` gives its array when it is written, and nothing is kept."""
+    """One tensor of a state dict; ``make`` gives its array when it is written, and nothing is kept.
+
+    ``origin`` is the weight of the graph that it comes from ("" for none), ``change`` how its entries are rearranged.
+    """
 
     key: str
     type: TorchType
     shape: tuple[int, ...]
     make: Callable[[], np.ndarray]
+    origin: str = ""
+    change: Callable[[np.ndarray], np.ndarray] | None = None
 
     @property
     def size_bytes(self) -> int:

@@ -317,7 +317,7 @@ class Emitter:
             changed = array if weight.change is None else weight.change(array)
             return changed.reshape(weight.shape)
 
-        self.entries.append(Entry(key, self.type(dtype), weight.shape, make))
+        self.entries.append(Entry(key, self.type(dtype), weight.shape, make, weight.value.name or "", weight.change))
 
     def module(self, node: ir.Node, code: str, weights: Mapping[str, Weight]) -> str:
         """Add a submodule with weights (by parameter name); nodes that share everything share the module.

@@ -1,0 +1,152 @@
+"""Train a network to answer as a teacher does; with labels, without, or with generated inputs.
+
+The teacher is a file of any format and runs in its own runtime, once. The student is the graph at hand: a given small
+model, or a pruned copy (then this is recovery). Losses: Hinton, Vinyals, Dean 2015; decoupled: Zhao et al., CVPR 2022;
+outputs that are no classes: mean squares, in units of the teacher's variance.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+
+from recast._util import progress
+from recast.compression._method import Needs, Plan, Skip, Statistics
+from recast.compression.edits import SetWeight
+from recast.errors import BadRecipe
+from recast.graph.finding import Finding
+from recast.measure import trainable
+from recast.measure.coding import order_for
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    from recast.measure.data import Samples
+
+BATCH = (8, 64)  # least and most samples of a step: about a sixteenth of an epoch
+HELD_OUT = 0.1  # of the samples: they choose the best epoch
+PATIENCE = 8  # epochs without a better one
+
+
+@dataclass(frozen=True)
+class Logits:
+    """Distil the teacher's scores.
+
+    Attributes:
+        teacher: a model file.
+        loss: ``kd``, or ``dkd`` (needs labels).
+        temperature: softens the scores (Hinton et al. found 2.5–20 useful).
+        hard: share of the loss that is cross-entropy with the labels, where there are any.
+        epochs: at most.
+        rate: of AdamW, falling to 0 along a cosine.
+        samples: at most.
+    """
+
+    teacher: str = ""
+    loss: Literal["kd", "dkd"] = "kd"
+    temperature: float = 4.0
+    hard: float = 0.1
+    epochs: int = 30
+    rate: float = 1e-3
+    samples: int = 50_000
+
+    passes: ClassVar[tuple[str, ...]] = trainable.passes()
+
+    def __post_init__(self) -> None:
+        if self.loss not in ("kd", "dkd"):
+            raise BadRecipe(f"loss '{self.loss}'", fix="kd or dkd")
+        if not (self.temperature > 0 and 0 <= self.hard <= 1 and self.epochs > 0 and self.rate > 0):
+            raise BadRecipe("temperature, epochs and rate are positive, hard is 0–1")
+
+    def needs(self, model: ir.Model) -> Needs:
+        """Samples."""
+        return Needs(samples=self.samples)
+
+    def plan(self, model: ir.Model, statistics: Statistics) -> Plan:
+        """The trained weights."""
+        if not self.teacher or not Path(self.teacher).exists():
+            raise BadRecipe("the teacher is not there", self.teacher, "--distill-from MODEL")
+        samples = statistics.samples
+        if samples is None or samples.count < 16:
+            raise BadRecipe("too few samples to learn from", fix="give more with --data")
+        student = model.clone()
+        answers, labels = teach(Path(self.teacher), samples)
+        how = self._loss(student, answers, labels)
+        with trainable.opened(student) as network:
+            order = np.random.default_rng(statistics.seed).permutation(samples.count)
+            inputs = [_axes(a[order].astype(np.float32), s) for a, s in _paired(samples, network.inputs)]
+            network.load(inputs, how.pop("scores")[order], labels[order] if labels is not None else None)
+            history, best = self._train(network, samples.count, how, statistics.seed)
+        kept = {n: v.const_value.numpy() for n, v in model.graph.initializers.items() if v.const_value is not None}
+        changed = [n for n in best if n in kept and not np.array_equal(best[n], kept[n])]
+        notes = {"loss by epoch (training, held out)": history, "teacher": Path(self.teacher).name}
+        if not changed:
+            return Plan("distill", skips=(Skip("the whole model", "no epoch was better than none"),), notes=notes)
+        told = () if samples.real else (Finding("distilled on generated inputs: give real ones", "", "warning"),)
+        return Plan("distill", tuple(SetWeight(n, best[n], "trained") for n in changed), (), told, notes)
+
+    def _loss(self, student: ir.Model, answers: np.ndarray, labels: np.ndarray | None) -> dict[str, Any]:
+        """How the student is compared, and the teacher's scores for it (before a last Softmax)."""
+        from recast.measure.differentiable import strip
+
+        flat = answers.reshape(len(answers), -1).astype(np.float64)
+        sums_to_one = flat.shape[1] > 1 and flat.min() >= 0 and np.allclose(flat.sum(axis=1), 1, atol=1e-2)
+        classes = sums_to_one or (labels is not None and 1 < flat.shape[1] > int(labels.max()))
+        if not classes:
+            spread = float(flat.var()) or 1.0
+            return {"kind": "values", "spread": spread, "scores": answers}
+        strip(student)
+        scores = np.log(np.maximum(flat, 1e-7)) if sums_to_one else flat
+        kind = self.loss if labels is not None else "kd"
+        return {"kind": kind, "temperature": self.temperature, "hard": self.hard, "scores": scores}
+
+    def _train(
+        self, network: trainable.Trainable, count: int, how: dict[str, Any], seed: int
+    ) -> tuple[list[list[float]], dict[str, np.ndarray]]:
+        """Epochs until the held-out loss stops falling: the losses, and the best epoch's weights (epoch 0 counts)."""
+        rows = max(1, int(count * (1 - HELD_OUT)))
+        batch = int(np.clip(rows // 16, *BATCH))
+        network.call("begin", rate=self.rate, steps=self.epochs * max(1, rows // batch), seed=seed)
+        least = network.call("validate", rows=rows, batch=batch, loss=how)
+        best, history, since = dict(network.weights()), [[float("nan"), least]], 0
+        for number in range(self.epochs):
+            progress.emit("distilling", number, self.epochs)
+            loss = network.call("epoch", rows=rows, batch=batch, loss=how)
+            held = network.call("validate", rows=rows, batch=batch, loss=how)
+            history.append([loss, held])
+            since += 1
+            if held < least:
+                least, best, since = held, dict(network.weights()), 0
+            if since >= PATIENCE:
+                break
+        return [[round(a, 6), round(b, 6)] for a, b in history[1:]], best
+
+
+def teach(path: Path, samples: Samples) -> tuple[np.ndarray, np.ndarray | None]:
+    """The teacher's first output for all samples, in its own runtime, and the labels if they are class numbers."""
+    from recast.measure.subject import Subject
+
+    subject = Subject(path.name, path)
+    with subject.running() as runner:
+        answers = subject.predict(runner, samples.feeds)[0]
+    labels = samples.labels
+    usable = labels is not None and labels.ndim == 1 and labels.dtype.kind in "iu"
+    return answers, labels if usable else None
+
+
+def _paired(samples: Samples, specs: tuple[Any, ...]) -> list[tuple[np.ndarray, Any]]:
+    by_name = {s.name for s in specs} == set(samples.feeds)
+    arrays = [samples.feeds[s.name] for s in specs] if by_name else list(samples.feeds.values())
+    return list(zip(arrays, specs, strict=True))
+
+
+def _axes(array: np.ndarray, spec: Any) -> np.ndarray:
+    """Samples in the axes of the input."""
+    order = order_for(array.shape, spec)
+    return array if order is None else np.ascontiguousarray(array.transpose(order))
+
+
+METHODS = {"logits": Logits}

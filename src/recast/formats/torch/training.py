@@ -1,0 +1,131 @@
+"""Training of a written network towards a teacher's outputs. Runs in a child process (``_util/worker.py``)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from recast._util.optional import need
+from recast.formats.torch import run
+
+Arrays = dict[str, np.ndarray]
+_SPARSE = 0.1  # weights with at least this share of zeros keep them
+
+
+def preload() -> None:
+    """Import PyTorch."""
+    need("torch", "torch")
+
+
+class Session(run.Session):
+    """A network that can be trained. Its first output is what is compared with the teacher's."""
+
+    def __init__(self, path: str, options: Mapping[str, Any]) -> None:
+        super().__init__(path, options)
+        self._data: list[Any] = []
+        self._teacher: Any = None
+        self._labels: Any = None
+        self._order: np.random.Generator = np.random.default_rng(0)
+
+    def load(self, feeds: Arrays) -> tuple[None, Arrays]:
+        """Take the samples: ``0``, ``1`` … are the inputs in order, ``teacher`` its scores, ``labels`` optional."""
+        torch = self.torch
+        self._data = [torch.from_numpy(feeds[str(i)]) for i in range(len(self.inputs))]
+        self._teacher = torch.from_numpy(feeds["teacher"])
+        self._labels = torch.from_numpy(feeds["labels"]) if "labels" in feeds else None
+        return None, {}
+
+    def begin(self, feeds: Arrays, rate: float, steps: int, seed: int) -> tuple[None, Arrays]:
+        """AdamW (Loshchilov and Hutter 2019) with a cosine from ``rate`` to 0 over ``steps`` steps."""
+        torch = self.torch
+        torch.manual_seed(seed)
+        self._order = np.random.default_rng(seed)
+        self._trained = [p for p in self.model.parameters() if p.dtype.is_floating_point]
+        for parameter in self._trained:
+            parameter.requires_grad_(True)
+        self._masks = [(p, p != 0) for p in self._trained if float((p == 0).float().mean()) >= _SPARSE]
+        self._optimiser = torch.optim.AdamW(self._trained, lr=rate, weight_decay=1e-4)
+        falling = lambda step: 0.5 * (1 + math.cos(math.pi * min(1.0, step / max(1, steps))))  # noqa: E731
+        self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimiser, falling)
+        return None, {}
+
+    def epoch(self, feeds: Arrays, rows: int, batch: int, loss: Mapping[str, Any]) -> tuple[float, Arrays]:
+        """One pass over the first ``rows`` samples in a new order: the mean loss."""
+        self.model.train()
+        order, total, steps = self._order.permutation(rows), 0.0, 0
+        fixed = self.inputs[0].shape[0]
+        size = int(fixed) if isinstance(fixed, int) else min(batch, rows)
+        for start in range(0, rows - size + 1, size):
+            value = self._loss(order[start : start + size], loss)
+            self._optimiser.zero_grad()
+            value.backward()
+            self.torch.nn.utils.clip_grad_norm_(self._trained, 5.0)
+            self._optimiser.step()
+            self._schedule.step()
+            with self.torch.no_grad():
+                for parameter, mask in self._masks:
+                    parameter.mul_(mask)
+            total, steps = total + float(value), steps + 1
+        return total / max(1, steps), {}
+
+    def validate(self, feeds: Arrays, rows: int, batch: int, loss: Mapping[str, Any]) -> tuple[float, Arrays]:
+        """Mean loss of the samples behind the first ``rows``, as deployed."""
+        self.model.eval()
+        count = len(self._teacher)
+        fixed = self.inputs[0].shape[0]
+        size = int(fixed) if isinstance(fixed, int) else batch
+        values = []
+        with self.torch.no_grad():
+            for start in range(rows, count, size):
+                index = np.minimum(np.arange(start, start + size), count - 1)
+                values.append(float(self._loss(index, loss)))
+        return sum(values) / max(1, len(values)), {}
+
+    def weights(self, feeds: Arrays) -> tuple[None, Arrays]:
+        """The state dict."""
+        state = self.model.state_dict(keep_vars=False)
+        return None, {k: v.detach().cpu().numpy() for k, v in state.items() if v.dtype.is_floating_point}
+
+    def _loss(self, index: np.ndarray, how: Mapping[str, Any]) -> Any:
+        torch, functional = self.torch, self.torch.nn.functional
+        index = torch.from_numpy(index)
+        result = self.model(*[x[index] for x in self._data])
+        scores = (result[0] if isinstance(result, tuple) else result).to(torch.float32)
+        teacher = self._teacher[index]
+        if how["kind"] == "values":
+            return functional.mse_loss(scores, teacher) / max(1e-12, float(how["spread"]))
+        scores, teacher = scores.reshape(len(index), -1), teacher.reshape(len(index), -1)
+        labels = self._labels[index] if self._labels is not None else None
+        soft = _decoupled if how["kind"] == "dkd" and labels is not None else _hinton
+        value = soft(torch, scores, teacher, labels, float(how["temperature"]))
+        if labels is not None and how["hard"]:
+            value = (1 - how["hard"]) * value + how["hard"] * functional.cross_entropy(scores, labels)
+        return value
+
+
+def _hinton(torch: Any, scores: Any, teacher: Any, labels: Any, temperature: float) -> Any:
+    """T²·KL(teacher ‖ student) of softened scores (Hinton, Vinyals, Dean 2015, section 2)."""
+    functional = torch.nn.functional
+    mine = functional.log_softmax(scores / temperature, dim=1)
+    theirs = functional.log_softmax(teacher / temperature, dim=1)
+    return functional.kl_div(mine, theirs, log_target=True, reduction="batchmean") * temperature**2
+
+
+def _decoupled(torch: Any, scores: Any, teacher: Any, labels: Any, temperature: float) -> Any:
+    """Target-class and non-target-class knowledge apart, weights 1 and 8 (Zhao et al., CVPR 2022, equation 7)."""
+    functional = torch.nn.functional
+    right = functional.one_hot(labels, scores.shape[1]).bool()
+    parts = []
+    for s in (scores, teacher):
+        p = functional.softmax(s / temperature, dim=1)
+        inside = (p * right).sum(dim=1)
+        binary = torch.stack([inside, 1 - inside], dim=1).clamp_min(1e-8)
+        others = functional.log_softmax(s / temperature - 1000.0 * right, dim=1)
+        parts.append((binary, others))
+    (mine, my_others), (theirs, their_others) = parts
+    target = (theirs * (theirs.log() - mine.log())).sum(dim=1).mean()
+    rest = (their_others.exp() * (their_others - my_others)).masked_fill(right, 0.0).sum(dim=1).mean()
+    return (target + 8.0 * rest) * temperature**2

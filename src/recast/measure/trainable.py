@@ -1,0 +1,84 @@
+"""A graph as a network to train: written as PyTorch source, trained in a child, weights brought back by name."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from recast import formats
+from recast._util.child import RemoteRunner
+from recast.formats._format import Format
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+_MODULE = "recast.formats.torch.training"
+
+
+def passes() -> tuple[str, ...]:
+    """What must have been run on a graph before ``opened``; the weights keep their names afterwards."""
+    return _format().passes
+
+
+def _format() -> Format:
+    return formats.by_name("torch")
+
+
+class Trainable:
+    """A network in its child. Made by ``opened``."""
+
+    def __init__(self, model: ir.Model, runner: RemoteRunner, entries: tuple[Any, ...]) -> None:
+        self._model, self._runner, self._entries = model, runner, entries
+        self.inputs = runner.inputs
+
+    def load(self, inputs: list[np.ndarray], teacher: np.ndarray, labels: np.ndarray | None) -> None:
+        """Samples (n, …) by input, the teacher's scores (n, …), class numbers (n,) or None."""
+        feeds = {str(i): a for i, a in enumerate(inputs)} | {"teacher": teacher.astype(np.float32)}
+        if labels is not None:
+            feeds["labels"] = labels.astype(np.int64)
+        self._runner.call("load", feeds)
+
+    def call(self, method: str, **arguments: Any) -> Any:
+        """``begin``, ``epoch`` or ``validate``; see ``formats.torch.training.Session``."""
+        return self._runner.call(method, **arguments)[0]
+
+    def weights(self) -> Mapping[str, np.ndarray]:
+        """Trained arrays by the graph's own names, in its own order of entries."""
+        _, state = self._runner.call("weights")
+        found: dict[str, np.ndarray] = {}
+        for entry in self._entries:
+            value = self._model.graph.initializers.get(entry.origin)
+            if entry.key not in state or value is None or value.const_value is None:
+                continue
+            old = value.const_value.numpy()
+            if old.dtype.kind != "f":
+                continue
+            array = found.setdefault(entry.origin, old.copy())
+            if entry.change is None:
+                array[...] = state[entry.key].reshape(array.shape)
+            else:
+                place = entry.change(np.arange(old.size).reshape(old.shape))
+                array.reshape(-1)[place.reshape(-1)] = state[entry.key].reshape(-1)
+        return found
+
+
+@contextmanager
+def opened(model: ir.Model) -> Iterator[Trainable]:
+    """The graph (after ``passes``) as a network to train.
+
+    Raises:
+        UnsupportedOp: PyTorch cannot express it.
+        MissingDependency: PyTorch is not installed.
+    """
+    from recast.formats.torch.gradients import wanted
+    from recast.formats.torch.write import write_trainable
+
+    with tempfile.TemporaryDirectory(prefix="recast-") as folder:
+        script, entries = write_trainable(model, Path(folder) / "network.py")
+        with RemoteRunner(_MODULE, script, wanted(script)) as runner:
+            yield Trainable(model, runner, entries)

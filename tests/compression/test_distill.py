@@ -1,0 +1,151 @@
+"""Distillation: weights come back under their names, losses are the papers', students learn, zeros stay."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+import recast
+from recast import passes
+from recast.compression._method import Statistics
+from recast.compression.apply import apply
+from recast.compression.distill.logits import Logits
+from recast.demo import DATA, MODEL
+from recast.errors import BadRecipe
+from recast.measure import trainable
+from recast.measure.data import Samples
+
+from .group_nets import NETS, Net
+from .test_groups import outputs
+
+torch = pytest.importorskip("torch")
+
+
+def prepared(model: ir.Model) -> ir.Model:
+    passes.run(model, trainable.passes(), passes.PassOptions())
+    return model
+
+
+@pytest.mark.parametrize("name", ["mlp", "residual", "depthwise", "recurrent", "attention", "transposed", "embedding"])
+def test_untrained_weights_come_back_as_they_were(name: str, rng: np.random.Generator) -> None:
+    model = prepared(NETS[name](rng))
+    with trainable.opened(model) as network:
+        found = network.weights()
+    large = {n for n, v in model.graph.initializers.items() if v.const_value is not None and v.const_value.size > 20}
+    floats = {n for n in large if model.graph.initializers[n].const_value.numpy().dtype.kind == "f"}  # type: ignore[union-attr]
+    assert floats <= set(found)
+    for weight, array in found.items():
+        held = model.graph.initializers[weight].const_value
+        assert held is not None
+        np.testing.assert_array_equal(array, held.numpy())
+
+
+def test_trained_weights_are_those_that_were_trained(rng: np.random.Generator) -> None:
+    """The graph with the weights that came back answers as the trained module does: the loss falls alike."""
+    model = prepared(NETS["recurrent"](rng))
+    x = rng.standard_normal((7, 2, 11)).astype(np.float32)
+    wanted = outputs(model, {"x": x})[0] * 0.5 + 0.1
+    with trainable.opened(model) as network:
+        network.load([x], wanted, None)
+        network.call("begin", rate=1e-2, steps=40, seed=3)
+        how = {"kind": "values", "spread": 1.0}
+        for _ in range(40):
+            network.call("epoch", rows=7, batch=7, loss=how)
+        told = network.call("validate", rows=0, batch=7, loss=how)
+        trained = network.weights()
+    from recast.compression._method import Plan
+    from recast.compression.edits import SetWeight
+
+    made = apply(model, Plan("trained", tuple(SetWeight(n, a) for n, a in trained.items())))
+    found = float(np.square(outputs(made, {"x": x})[0] - wanted).mean())
+    before = float(np.square(outputs(model, {"x": x})[0] - wanted).mean())
+    assert found == pytest.approx(told, rel=1e-3)
+    assert found < 0.5 * before
+
+
+def digits() -> Samples:
+    with np.load(DATA) as held:
+        return Samples({"image": held["image"].astype(np.float32)}, held["labels"].astype(np.int64))
+
+
+def student(rng: np.random.Generator) -> ir.Model:
+    n = Net(rng, ("batch", 8, 8, 1))
+    flat = n.b.op("Reshape", [n.x, n.b.const([-1, 64])])
+    return n.end(n.dense(n.op("Relu", n.dense(flat, 23)), 10))
+
+
+def agreement(model: ir.Model, samples: Samples, answers: np.ndarray) -> float:
+    (images,) = samples.feeds.values()
+    return float((outputs(model, {"x": images})[0].argmax(axis=1) == answers.argmax(axis=1)).mean())
+
+
+@pytest.mark.parametrize(("loss", "least"), [("kd", 0.9), ("dkd", 0.7)])
+def test_a_student_learns_from_a_teacher_of_another_format(
+    loss: str, least: float, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    from recast.compression.distill.logits import teach
+
+    teacher = tmp_path / "teacher.tflite"
+    recast.convert(MODEL, teacher)
+    samples, model = digits(), prepared(student(rng))
+    answers, labels = teach(teacher, samples)
+    assert labels is not None
+    options = Logits(str(teacher), loss, epochs=60, rate=5e-3)  # type: ignore[arg-type]
+    plan = options.plan(model, Statistics(samples=samples, seed=1))
+    after = agreement(apply(model, plan), samples, answers)
+    assert after > agreement(model, samples, answers) + 0.4
+    assert after > least
+    again = options.plan(model, Statistics(samples=samples, seed=1))
+    assert plan.notes == again.notes  # a seed gives the same training
+
+
+def test_zeros_stay(tmp_path: Path, rng: np.random.Generator) -> None:
+    model = prepared(student(rng))
+    name, value = next((n, v) for n, v in model.graph.initializers.items() if v.shape == ir.Shape([64, 23]))
+    assert value.const_value is not None
+    array = value.const_value.numpy().copy()
+    array[rng.random(array.shape) < 0.6] = 0
+    value.const_value = ir.tensor(array, name=name)
+    plan = Logits(str(MODEL), epochs=3).plan(model, Statistics(samples=digits()))
+    trained = next(e.array for e in plan.edits if getattr(e, "weight", "") == name)  # type: ignore[union-attr]
+    assert (trained[array == 0] == 0).all()
+    assert (trained[array != 0] != array[array != 0]).any()
+
+
+def test_losses_against_numpy(rng: np.random.Generator) -> None:
+    from recast.formats.torch.training import _decoupled, _hinton
+
+    s, t, y = rng.standard_normal((5, 7)), rng.standard_normal((5, 7)), rng.integers(0, 7, 5)
+
+    def soft(z: np.ndarray) -> np.ndarray:
+        e = np.exp(z - z.max(axis=1, keepdims=True))
+        return e / e.sum(axis=1, keepdims=True)
+
+    p, q = soft(s / 3), soft(t / 3)
+    wanted = 9 * (q * np.log(q / p)).sum(axis=1).mean()
+    both = [torch.from_numpy(a) for a in (s, t)]
+    assert float(_hinton(torch, *both, None, 3.0)) == pytest.approx(wanted)
+    rows = np.arange(5)
+    pt, qt = p[rows, y], q[rows, y]
+    target = qt * np.log(qt / pt) + (1 - qt) * np.log((1 - qt) / (1 - pt))
+    rest = []
+    for i in rows:
+        others = [j for j in range(7) if j != y[i]]
+        a, b = p[i, others] / (1 - pt[i]), q[i, others] / (1 - qt[i])
+        rest.append((b * np.log(b / a)).sum())
+    wanted = 9 * (target.mean() + 8 * np.mean(rest))
+    assert float(_decoupled(torch, *both, torch.from_numpy(y), 3.0)) == pytest.approx(wanted, rel=1e-6)
+
+
+def test_refusals(rng: np.random.Generator) -> None:
+    model = prepared(student(rng))
+    for options in ({"loss": "best"}, {"temperature": 0}, {"hard": 2}, {"epochs": 0}):
+        with pytest.raises(BadRecipe):
+            Logits(**options)  # type: ignore[arg-type]
+    with pytest.raises(BadRecipe, match="teacher"):
+        Logits("nowhere.h5").plan(model, Statistics(samples=digits()))
+    with pytest.raises(BadRecipe, match="samples"):
+        Logits(str(MODEL)).plan(model, Statistics())
