@@ -181,7 +181,8 @@ def _store(done: Shrunk, kind: str) -> Shrunk:
     for name in wanted:
         array = done.tensors[name]
         if kind in _HALVES:
-            made[name] = array.astype(np.float32).astype(_HALVES[kind])
+            with np.errstate(over="ignore"):  # told as a skip
+                made[name] = array.astype(np.float32).astype(_HALVES[kind])
             if not np.isfinite(made[name].astype(np.float32)).all():
                 del made[name]
                 skips.append(Skip(name, f"it does not fit {kind}"))

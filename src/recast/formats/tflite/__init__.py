@@ -41,6 +41,7 @@ class TFLite(Format):
     rnn_batch_major: ClassVar[bool] = True
     keep_functions: ClassVar[frozenset[str]] = _FUNCTIONS
     judge: ClassVar[tuple[str, str]] = ("ai_edge_litert", "")
+    packs_zeros: ClassVar[bool] = True
 
     def native(self, node: ir.Node) -> bool:
         from recast.formats.tflite.writing import native

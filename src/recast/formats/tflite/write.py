@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from recast.errors import UnsupportedOp
 from recast.formats._format import Artifact, WriteOptions
-from recast.formats.tflite import schema
+from recast.formats.tflite import schema, write_sparse
 from recast.formats.tflite.flat_write import Blob, write_model
 from recast.formats.tflite.write_prune import prune, used_buffers
 from recast.formats.tflite.write_runtime import minimum_runtime
@@ -31,6 +31,8 @@ def write(model: ir.Model, path: Path, options: WriteOptions) -> Artifact:
         UnsupportedOp: what TFLite cannot express, all of it in one error.
     """
     emitter, inputs, outputs = emit(model.graph)
+    if options.sparse:
+        write_sparse.pack(emitter, outputs)
     if any(v.dtype == ir.DataType.FLOAT16 for n in model.graph for v in n.outputs):
         emitter.findings.append(Finding("float16 is computed in float32: LiteRT has no float16 arithmetic on CPUs"))
     write_model(path, _assemble(model.graph, emitter, inputs, outputs))
@@ -182,6 +184,7 @@ def _tensor(tensor: Tensor) -> dict[str, Any]:
         "name": tensor.name,
         "has_rank": True,
         "is_variable": tensor.variable,
+        "sparsity": tensor.sparsity,
         "shape_signature": tensor.shape if dynamic else None,
     }
     if tensor.quant is not None:

@@ -38,6 +38,7 @@ class Tensor:
     buffer: int = 0
     quant: Quant | None = None
     variable: bool = False
+    sparsity: dict[str, Any] | None = None
 
 
 @dataclass
