@@ -13,6 +13,7 @@ from recast.compression.edits import (
     Edit,
     Mark,
     PackWeight,
+    PalettePack,
     Piece,
     ReplaceNode,
     RoundValue,
@@ -68,6 +69,8 @@ class _Work:
                 self.store(edit)
             case Mark():
                 self.node(edit.node).metadata_props[edit.key] = edit.value
+            case PalettePack():
+                self.gather(edit)
             case RoundValue():
                 self.round(edit)
             case SetAttribute():
@@ -135,6 +138,20 @@ class _Work:
         real = self.editor.node("Cast", [half], {"to": int(ir.DataType.FLOAT)}, first)
         for use in uses:
             use.node.replace_input_with(use.idx, real)
+        drop_initializer(self.graph, weight)
+
+    def gather(self, edit: PalettePack) -> None:
+        """Cast and Gather in the weight's place."""
+        weight = self.initializer(edit.weight)
+        uses = list(weight.uses())
+        first = min((u.node for u in uses), key=list(self.graph).index)
+        indices = self.editor.weight(f"{edit.weight}/indices", edit.indices)
+        palette = self.editor.weight(f"{edit.weight}/palette", edit.palette)
+        wide = self.editor.node("Cast", [indices], {"to": int(ir.DataType.INT32)}, first)
+        result = self.editor.node("Gather", [palette, wide], {"axis": 0}, first)
+        result.type, result.shape = weight.type, weight.shape
+        for use in uses:
+            use.node.replace_input_with(use.idx, result)
         drop_initializer(self.graph, weight)
 
     def dequantise(self, edit: PackWeight, integers: ir.Value, first: ir.Node) -> ir.Value:

@@ -162,7 +162,26 @@ class ReplaceNode:
         return f"replace {self.node} by {' → '.join(p.op_type for p in self.pieces)}"
 
 
-Edit = SetWeight | PackWeight | StoreAs | Mark | RoundValue | Cut | SetInput | SetAttribute | ReplaceNode
+@dataclass(frozen=True)
+class PalettePack:
+    """Replace a float initializer by Gather(palette, indices).
+
+    Attributes:
+        weight: its name.
+        palette: its distinct values, of its type.
+        indices: uint8 or ml_dtypes.uint4, in its shape.
+    """
+
+    weight: str
+    palette: np.ndarray
+    indices: np.ndarray
+
+    def told(self) -> str:
+        """In words."""
+        return f"pack {self.weight} as {self.indices.dtype} indices of {len(self.palette)} values"
+
+
+Edit = PackWeight | PalettePack | SetWeight | StoreAs | Mark | RoundValue | Cut | SetInput | SetAttribute | ReplaceNode
 
 
 def stored(integers: np.ndarray, bits: int) -> np.ndarray:

@@ -68,14 +68,14 @@ def densify(
     if any(not 0 <= b < rank for b in blocks) or any(o >= rank for o in order[:rank]):
         raise BadModel("the sparse tensor's blocks contradict its shape", where, _DAMAGED)
     values = content[: len(content) // kind.itemsize * kind.itemsize].view(kind)
-    coordinates = _coordinates(levels, len(values), where)
+    coordinates = _coordinates(levels, max(count, len(values)), where)
     position = {axis: coordinates[level] for level, axis in enumerate(order)}
     size = {axis: int(levels[level].get("dense_size")) for level, axis in enumerate(order) if axis >= rank}
     index = [position[axis] for axis in range(rank)]
     for number, axis in enumerate(blocks):
         index[axis] = index[axis] * size[rank + number] + position[rank + number]
     if any(len(i) != len(values) for i in index):
-        raise BadModel("the sparse tensor has more places than values", where, _DAMAGED)
+        raise BadModel("the sparse tensor has more places than its shape or values", where, _DAMAGED)
     if any(((i < 0) | (i >= d)).any() for i, d in zip(index, shape, strict=True)):
         raise BadModel("an index of the sparse tensor lies outside its shape", where, _DAMAGED)
     dense = np.zeros(shape, kind)
@@ -91,7 +91,7 @@ def _coordinates(levels: list[Table], limit: int, where: str) -> list[np.ndarray
         if level.get("format") == 0:
             size = int(level.get("dense_size"))
             if size < 0 or count * size > max(limit, 1):
-                raise BadModel("the sparse tensor has more places than values", where, _DAMAGED)
+                raise BadModel("the sparse tensor has more places than its shape or values", where, _DAMAGED)
             repeats = np.full(count, size, np.int64)
             here = np.tile(np.arange(size, dtype=np.int64), count)
         else:
@@ -102,7 +102,7 @@ def _coordinates(levels: list[Table], limit: int, where: str) -> list[np.ndarray
             if (repeats < 0).any() or int(segments[0]) != 0 or int(segments[-1]) != len(indices):
                 raise BadModel("the sparse tensor's segments are not ascending", where, _DAMAGED)
             if len(indices) > limit:
-                raise BadModel("the sparse tensor has more places than values", where, _DAMAGED)
+                raise BadModel("the sparse tensor has more places than its shape or values", where, _DAMAGED)
             here = indices
         found = [np.repeat(f, repeats) for f in found] + [here]
         count = len(here)
