@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _NODES_BYTES = 400  # what the two operators and their names take in the file
 _ROUNDS = 100
+_MOVES = 32
 
 
 @dataclass(frozen=True)
@@ -100,11 +101,21 @@ def cluster(values: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     if len(distinct) <= count:
         return distinct, np.searchsorted(distinct, values)
     pinned = bool((values == 0).mean() > 1 / count)
+    found = [_lloyd(ordered, start, pinned) for start in _starts(distinct, count, ordered, pinned)]
+    centres, lost = min(found, key=lambda f: f[1])
+    for _ in range(_MOVES):  # a centre goes from where it is of least use to where most is lost
+        moved, left = _lloyd(ordered, _moved(ordered, centres), pinned)
+        if left >= lost:
+            break
+        centres, lost = moved, left
+    return centres, np.searchsorted((centres[1:] + centres[:-1]) / 2, values)
+
+
+def _lloyd(ordered: np.ndarray, centres: np.ndarray, pinned: bool) -> tuple[np.ndarray, float]:
+    """Lloyd's algorithm on sorted values until nothing moves: the centres and the squared error."""
     sums = np.concatenate([[0.0], np.cumsum(ordered)])
-    centres = _start(distinct, count, ordered, pinned)
     for _ in range(_ROUNDS):
-        edges = np.searchsorted(ordered, (centres[1:] + centres[:-1]) / 2)
-        bounds = np.concatenate([[0], edges, [len(ordered)]])
+        bounds = _bounds(ordered, centres)
         size = np.diff(bounds)
         mean = np.where(size > 0, np.diff(sums[bounds]) / np.maximum(size, 1), centres)
         if pinned:
@@ -113,17 +124,43 @@ def cluster(values: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
         if np.array_equal(mean, centres):
             break
         centres = mean
-    return centres, np.searchsorted((centres[1:] + centres[:-1]) / 2, values)
+    owner = np.searchsorted((centres[1:] + centres[:-1]) / 2, ordered)
+    return centres, float(np.square(ordered - centres[owner]).sum())
 
 
-def _start(distinct: np.ndarray, count: int, ordered: np.ndarray, pinned: bool) -> np.ndarray:
-    """Half way between equal steps and equal shares of the values; one of them 0 where zeros are many."""
+def _bounds(ordered: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    edges = np.searchsorted(ordered, (centres[1:] + centres[:-1]) / 2)
+    return np.concatenate([[0], edges, [len(ordered)]])
+
+
+def _moved(ordered: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """The two neighbours whose union costs least become one; the cluster that loses most becomes two."""
+    bounds = _bounds(ordered, centres)
+    size = np.diff(bounds).astype(np.float64)
+    lost = np.array([np.square(ordered[i:j] - c).sum() for i, j, c in zip(bounds, bounds[1:], centres, strict=False)])
+    worst = int(np.argmax(lost))
+    union = size[:-1] * size[1:] / np.maximum(size[:-1] + size[1:], 1) * np.square(np.diff(centres))
+    union[[i for i in (worst - 1, worst) if 0 <= i < len(union)]] = np.inf
+    if not np.isfinite(union).any():
+        return centres
+    gone = int(np.argmin(union))
+    weight = size[gone : gone + 2] if size[gone : gone + 2].any() else np.ones(2)
+    merged = np.average(centres[gone : gone + 2], weights=weight)
+    spread = np.sqrt(lost[worst] / max(size[worst], 1))
+    kept = np.delete(centres, [gone, gone + 1, worst])
+    return np.asarray(np.sort([*kept, merged, centres[worst] - spread, centres[worst] + spread]))
+
+
+def _starts(distinct: np.ndarray, count: int, ordered: np.ndarray, pinned: bool) -> list[np.ndarray]:
+    """Equal steps, equal shares of the values, and half way between; one of them 0 where zeros are many."""
     linear = np.linspace(distinct[0], distinct[-1], count)
     shares = np.quantile(ordered[ordered != 0] if pinned else ordered, (np.arange(count) + 0.5) / count)
-    centres = (linear + shares) / 2
-    if pinned:
-        centres[int(np.argmin(np.abs(centres)))] = 0.0
-    return np.asarray(np.sort(centres))
+    found = [linear, shares, (linear + shares) / 2]
+    for centres in found:
+        if pinned:
+            centres[int(np.argmin(np.abs(centres)))] = 0.0
+        centres.sort()
+    return found
 
 
 METHODS = {"palette": Palette}
