@@ -120,7 +120,7 @@ def save(model: ir.Model, target: str | Path, writing: Writing = Writing()) -> A
     """
     path = Path(target)
     format_ = formats.by_name(writing.to) if writing.to else formats.for_writing(path)
-    atomic.check_free(path, writing.force)
+    _check_free(path, format_, writing)
     findings = prepare(model, format_, writing)
     with atomic.staging(path) as folder:
         artifact = format_.write(model, folder / path.name, WriteOptions(writing.opset))
@@ -149,10 +149,16 @@ def convert(
     path, writing = Path(target), recipe.writing
     reader = source_format(source)
     writer = formats.by_name(writing.to) if writing.to else formats.for_writing(path)
-    atomic.check_free(path, writing.force)
+    _check_free(path, writer, writing)
     judges = _judges(source, reader, writer) if recipe.checking.verify else ()
     with child.started(judges), collector.rarely():
         return _convert(source, (reader, writer), path, recipe, memory)
+
+
+def _check_free(path: Path, format_: Format, writing: Writing) -> None:
+    """The output and the files that lie beside it under the same name are not there yet."""
+    for name in (path, *(path.with_suffix(suffix) for suffix in format_.companions)):
+        atomic.check_free(name, writing.force)
 
 
 def _judges(source: str | Path, reader: Format, writer: Format) -> list[str]:
