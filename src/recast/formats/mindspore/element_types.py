@@ -1,6 +1,6 @@
 """Element types that MindSpore's CPU kernels lack: the operator runs in a type that holds every value of theirs.
 
-Found by running every primitive with every element type in MindSpore 2.10 (``scripts/mindspore_kernels.py``).
+Found by running every primitive with every element type in MindSpore 2.10.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from recast._util.bounded import MAX_DEPTH, as_bad_model
 from recast.errors import BadModel, RecastError, UnsupportedOp
 from recast.formats._format import ReadOptions
 from recast.formats.mindspore import signature, tensors, wire
+from recast.formats.mindspore.branches import Branch, branched, taken_from_outside
 from recast.formats.mindspore.reading import Refusal, handlers
 from recast.formats.mindspore.types import AttributeType
 from recast.graph.build import Builder
@@ -143,7 +144,7 @@ class Reader:
         kept = []
         for node in reversed(self.builder.nodes):
             if any(id(v) in needed for v in node.outputs):
-                needed.update(id(v) for v in node.inputs if v is not None)
+                needed.update(id(v) for v in (*node.inputs, *taken_from_outside(node)) if v is not None)
                 kept.append(node)
             else:
                 for index in range(len(node.inputs)):
@@ -299,9 +300,13 @@ class Reader:
     def _switch(self, args: list[Any]) -> Any:
         if len(args) == 3 and isinstance(args[0], (bool, np.ndarray)) and np.size(args[0]) == 1:
             return args[1] if bool(np.all(args[0])) else args[2]
+        if len(args) == 3 and isinstance(args[0], ir.Value) and all(isinstance(a, Function) for a in args[1:]):
+            return Branch(args[0], args[1], args[2])
         raise Refusal("a branch that depends on data")
 
     def _call(self, callee: Any, args: list[Any], depth: int) -> Any:
+        if isinstance(callee, Branch):
+            return branched(self, callee, lambda function: self._call(function, args, depth))
         if not isinstance(callee, Function):
             raise Refusal("what it calls is not known")
         return self._run(callee.graph, [*callee.given, *args], depth + 1)

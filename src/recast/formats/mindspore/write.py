@@ -256,17 +256,26 @@ class Writer:
             self.bind(value, Ref(value.name or ""))
         for node in self.graph:
             self._enter(node)
-            handler = handlers().get(node.op_type) if node.domain == "" else None
             try:
-                refuse_empty(node)
-                if handler is None:
-                    raise Refusal(reason(node) or "no counterpart in MindSpore is known")
-                handler(self, node)
+                self._handle(node)
             except Refusal as error:
                 refused.append(f"{node.op_type} (layer {layer_of(node)}): {error}")
                 for value in node.outputs:
                     self.bind(value, Ref(value.name or ""))
         return refused
+
+    def _handle(self, node: ir.Node) -> None:
+        handler = handlers().get(node.op_type) if node.domain == "" else None
+        if handler is None:
+            raise Refusal(reason(node) or "no counterpart in MindSpore is known")
+        refuse_empty(node)
+        try:
+            handler(self, node)
+        except ValueError:
+            unknown = next((v for v in (*node.inputs, *node.outputs) if v is not None and v.shape is None), None)
+            if unknown is None:
+                raise
+            raise Refusal(f"the rank of {unknown.name} is not known") from None
 
     def _enter(self, node: ir.Node) -> None:
         parts = [p.replace("-", "_") for p in node.metadata_props.get(LAYER, "").split("/") if p]

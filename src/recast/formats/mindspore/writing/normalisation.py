@@ -163,24 +163,23 @@ _KEEP = {
 
 
 def may_be_masked(value: ir.Value) -> bool:
-    """Whether -inf may reach a value: from a constant, or from an input that is added (an attention mask)."""
+    """Whether -inf may reach a value: from a constant, or from an input of the graph (an attention mask)."""
     seen: set[ir.Value] = set()
-    pending = [(value, False)]
+    pending = [value]
     while pending:
-        now, added = pending.pop()
+        now = pending.pop()
         if now in seen:
             continue
         seen.add(now)
-        array = const(now) if now.dtype is not None and now.dtype.is_floating_point() else None
+        real = now.dtype is not None and now.dtype.is_floating_point()
+        array = const(now) if real else None
+        maker = now.producer()
         if array is not None and np.isneginf(array).any():
             return True
-        maker = now.producer()
-        if maker is None:
-            if added and now.is_graph_input() and now.dtype is not None and now.dtype.is_floating_point():
-                return True
-        elif maker.domain == "" and maker.op_type in _KEEP:
-            deeper = added or maker.op_type in ("Add", "Sub", "Where")
-            pending.extend((v, deeper) for v in maker.inputs if v is not None)
+        if real and array is None and maker is None:
+            return True
+        if maker is not None and maker.domain == "" and maker.op_type in _KEEP:
+            pending.extend(v for v in maker.inputs if v is not None)
     return False
 
 
