@@ -70,6 +70,7 @@ def _graph(editor: Editor, options: PassOptions) -> None:
             editor.graph.remove(expansion.made[::-1], safe=True)
             continue
         _replace(editor, node, results)
+        _release(node, expansion.made)
         stale.update(v for v in results if v is not None)
         pending.extendleft((n, depth + 1) for n in reversed(expansion.made))
         changed = True
@@ -96,3 +97,18 @@ def _replace(editor: Editor, node: ir.Node, results: tuple[ir.Value | None, ...]
             new.shape = ir.Shape([a if isinstance(a, int) or isinstance(b, ir.SymbolicDim) else b for a, b in pairs])
         editor.replace(old, new)
     editor.graph.remove(node, safe=True)
+
+
+def _release(node: ir.Node, made: list[ir.Node]) -> None:
+    """The sub-graphs of a node that is gone use nothing any more, unless a new node has taken them over."""
+    taken = {id(graph) for new in made for graph in _graphs(new)}
+    for graph in _graphs(node):
+        if id(graph) in taken:
+            continue
+        for inner in ir.traversal.RecursiveGraphIterator(graph):
+            for index in range(len(inner.inputs)):
+                inner.replace_input_with(index, None)
+
+
+def _graphs(node: ir.Node) -> list[ir.Graph]:
+    return [a.as_graph() for a in node.attributes.values() if a.type == ir.AttributeType.GRAPH]
