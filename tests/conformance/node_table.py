@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 
 from .node_cases import TARGETS, cases
@@ -27,6 +28,7 @@ def forms(target: str) -> tuple[str, ...]:
     return ("given", "constant") if target == "torch" else ("constant",)
 
 
+@cache
 def load(target: str, form: str) -> dict[str, str]:
     """Refused cases and the reasons."""
     path = FOLDER / f"{target}-{form}.json"
@@ -36,6 +38,7 @@ def load(target: str, form: str) -> dict[str, str]:
 
 def save(target: str, form: str, refused: dict[str, str]) -> None:
     """Keep the refused cases of one table."""
+    load.cache_clear()
     FOLDER.mkdir(exist_ok=True)
     text = json.dumps(dict(sorted(refused.items())), indent=0, ensure_ascii=False) + "\n"
     (FOLDER / f"{target}-{form}.json").write_text(text, encoding="utf-8")

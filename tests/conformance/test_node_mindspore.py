@@ -1,0 +1,14 @@
+"""ONNX's node tests through the MindIR writer (see ``node_suite``)."""
+
+from __future__ import annotations
+
+import pytest
+
+from .node_suite import check, rows
+
+ROWS = rows("mindspore")
+
+
+@pytest.mark.parametrize(("form", "name"), ROWS, ids=[f"{f}-{n}" for f, n in ROWS])
+def test_node(form: str, name: str) -> None:
+    check("mindspore", form, name)
