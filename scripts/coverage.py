@@ -51,7 +51,8 @@ def main() -> int:
                                 flush=True,
                             )
             counts = collections.Counter(r.status for r in found.values())
-            bad += len(found) - counts["pass"] - counts["refused"]
+            wrong = len(found) - counts["pass"] - counts["refused"]
+            bad += wrong
             print(
                 f"== {target} {form}: {dict(counts)} of {len(found)} in {time.perf_counter() - start:.0f} s", flush=True
             )
