@@ -56,7 +56,7 @@ def main() -> int:
             print(
                 f"== {target} {form}: {dict(counts)} of {len(found)} in {time.perf_counter() - start:.0f} s", flush=True
             )
-            if chosen.save and not chosen.only and not chosen.back:
+            if chosen.save and not (chosen.only or chosen.back or wrong):  # what is wrong is no pass
                 keep(target, form, found)
     return int(bad > 0)
 
