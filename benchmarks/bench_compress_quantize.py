@@ -31,6 +31,7 @@ from recast.recipe import Checking, Reading, Recipe, Writing
 
 TEST, TRAIN = "cifar10_jpeg_test5000.tar.gz", "cifar10_jpeg_train50000.tar.gz"
 CALIBRATION = 2000
+COMPARED = 5000
 PEER = """
 import sys, numpy as np, tensorflow as tf
 from peers import load_keras
@@ -82,7 +83,7 @@ def images(folder: Path, archive: str, most: int, normal: bool) -> Path:
 
 def cifar(normal: bool) -> Callable[[Path], tuple[Path, Path | None]]:
     """5,000 test images to compare on, 2,000 training images to calibrate with."""
-    return lambda folder: (images(folder, TEST, 5000, normal), images(folder, TRAIN, CALIBRATION, normal))
+    return lambda folder: (images(folder, TEST, COMPARED, normal), images(folder, TRAIN, CALIBRATION, normal))
 
 
 def kws(folder: Path) -> tuple[Path, Path | None]:
@@ -150,13 +151,24 @@ def peer(row: Row, folder: Path, data: tuple[Path, Path | None], original: Path)
     return compare(((original,), (made,)), Samples({"x": held["x"]}, held["y"]))
 
 
-def run(row: Row, folder: Path) -> list[dict[str, Any]]:
+def limited(data: tuple[Path, Path | None], folder: Path, most: int) -> tuple[Path, Path | None]:
+    """The same with at most so many samples to compare on."""
+    held = np.load(data[0])
+    if data[1] is None or len(held["x"]) <= most:
+        return data
+    path = folder / f"{data[0].stem}-{most}.npz"
+    np.savez(path, x=held["x"][:most], y=held["y"][:most])
+    return path, data[1]
+
+
+def run(row: Row, folder: Path, most: int) -> list[dict[str, Any]]:
     """Compress, and measure."""
-    data, source = row.data(folder), row.source(folder)
+    data, source = limited(row.data(folder), folder, most), row.source(folder)
     settings = Settings(data=data[0], calibration=data[1], limits=parse_budget(row.budget))
     result: Compression = compress(source, folder / f"{row.name}{row.suffix}", row.step, settings)
     assert result.comparison is not None, result.reasons
-    found = [measured(row.name, result.comparison, result.outcome, result.reasons, row.goal)]
+    count = len(np.load(data[0])["x"]) // (2 if data[1] is None else 1)
+    found = [measured(row.name, result.comparison, result.outcome, result.reasons, row.goal) | {"samples": count}]
     if row.peer:
         original = folder / "float.tflite"
         convert(source, original, Recipe(checking=Checking(verify=False)))
@@ -179,12 +191,14 @@ def main() -> None:
     """Run the rows and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="", help="names of rows, separated by commas")
-    wanted = [n for n in parser.parse_args().only.split(",") if n]
+    parser.add_argument("--compared", type=int, default=COMPARED, help="most images to compare on")
+    given = parser.parse_args()
+    wanted = [n for n in given.only.split(",") if n]
     found: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         for row in ROWS:
             if not wanted or row.name in wanted:
-                found += run(row, Path(folder))
+                found += run(row, Path(folder), given.compared)
                 print(*line(found[-1]), *found[-1]["reasons"], sep="  ", flush=True)
     columns = [
         "row",

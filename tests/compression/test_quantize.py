@@ -174,6 +174,25 @@ def test_int8_file_is_all_integers_in_litert(rng: np.random.Generator, tmp_path:
     assert np.abs(got - wanted).max() <= 4 / 256
 
 
+def test_int8_file_is_all_integers_in_onnx_runtime(rng: np.random.Generator, tmp_path: Path) -> None:
+    import onnx
+    import onnxruntime as ort
+
+    model, samples = _net(rng), _samples(rng, 64)
+    made = _planned(model, Int8(rounding="nearest"), samples, "onnx")
+    formats.by_name("onnx").write(made, tmp_path / "m.onnx", WriteOptions())
+    settings = ort.SessionOptions()
+    settings.log_severity_level = 4
+    settings.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    ort.InferenceSession(str(tmp_path / "m.onnx"), settings, providers=["CPUExecutionProvider"])
+    kinds = [n.op_type for n in onnx.load(tmp_path / "optimised.onnx").graph.node]
+    assert not {"Conv", "Gemm", "MatMul", "Add", "FusedConv"} & set(kinds)
+    assert kinds.count("QLinearConv") == 3
+    assert kinds.count("QGemm") == 1
+    assert kinds.count("DequantizeLinear") == 1  # the output
+    assert kinds.count("QuantizeLinear") == 1  # the input
+
+
 def test_a_quantised_model_is_recognised(rng: np.random.Generator) -> None:
     made = _planned(_net(rng), Weights(rounding="nearest"), _samples(rng, 4))
     with pytest.raises(BadRecipe, match="already quantised"):

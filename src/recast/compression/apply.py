@@ -101,7 +101,7 @@ class _Work:
         value = self.initializer(name)
         tensor = constant(array, name)
         value.const_value = tensor
-        value.dtype = tensor.dtype
+        value.type = ir.TensorType(tensor.dtype)
         value.shape = ir.Shape(array.shape)
 
     def set_input(self, edit: SetInput) -> None:

@@ -64,13 +64,19 @@ def _bounds(node: ir.Node) -> tuple[float | None, float | None]:
     return found[0], found[1]
 
 
-def choose(graph: ir.Graph, skip: frozenset[str] = frozenset(), tables: bool = True) -> Values:
+def choose(
+    graph: ir.Graph,
+    skip: frozenset[str] = frozenset(),
+    tables: bool = True,
+    rescaling: frozenset[str] = frozenset(),
+) -> Values:
     """Look at every operator of the graph.
 
     Args:
         graph: channels-first, BatchNormalization folded.
         skip: names of nodes to leave in float.
         tables: Softmax, Sigmoid and Tanh are integers too (LiteRT's 16-bit tables are much coarser than 16 bits).
+        rescaling: operators of ``SAME`` whose kernels take inputs of different scales after all.
     """
     found = Values()
     parent: dict[str, str] = {}
@@ -93,7 +99,7 @@ def choose(graph: ir.Graph, skip: frozenset[str] = frozenset(), tables: bool = T
                 found.constants.append(value.name)
         for name in names:
             parent.setdefault(name, name)
-        if node.op_type in SAME:
+        if node.op_type in SAME and node.op_type not in rescaling:
             for other in names[1:]:
                 parent[_root(parent, other)] = _root(parent, names[0])
         if node.op_type in FIXED:

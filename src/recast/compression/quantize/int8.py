@@ -6,7 +6,7 @@ Weights are symmetric per output channel, activations asymmetric per tensor, bia
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
@@ -25,6 +25,7 @@ from recast.graph.finding import Finding
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+_RESCALING = frozenset({"Concat"})  # in ONNX Runtime; a ReLU is only taken in where its result's lowest integer is 0
 _BIAS_LIMIT = 2**30  # of the 32-bit sums; a bias beyond it makes its channel's scale larger
 
 
@@ -52,8 +53,9 @@ class Int8:
     def _integers(self) -> tuple[int, int]:
         return (-128, 127) if self.activations == "int8" else (-32767, 32767)
 
-    def _values(self, model: ir.Model) -> Values:
-        return choose(model.graph, frozenset(self.skip), self.activations == "int8")
+    def _values(self, model: ir.Model, target: str = "") -> Values:
+        rescaling = _RESCALING if target == "onnx" else frozenset[str]()
+        return choose(model.graph, frozenset(self.skip), self.activations == "int8", rescaling)
 
     def needs(self, model: ir.Model) -> Needs:
         """The distribution of every value that is rounded."""
@@ -62,7 +64,7 @@ class Int8:
 
     def plan(self, model: ir.Model, statistics: Statistics) -> Plan:
         """Ranges, then integers layer by layer, then the edits."""
-        values = self._values(model)
+        values = self._values(model, statistics.target)
         wanted = [layer for layer in layers(model) if self._is_integer(layer, values)]
         samples = statistics.samples
         if samples is None or not values.groups:
@@ -80,7 +82,8 @@ class Int8:
             else:
                 rounded = {layer.node: round_nearest(model, layer, goal) for layer in wanted}
         by_value = {n: r for group, r in zip(values.groups, ranges, strict=True) for n in group}
-        edits = _edits(model, values, by_value, list(rounded.values()), (self.activations, self.bits))
+        form = _Form(self.activations, self.bits, statistics.target == "onnx")
+        edits = _edits(model, values, by_value, list(rounded.values()), form)
         skips = tuple(Skip(where, why) for where, why in values.left)
         findings = () if samples.real else (Finding("int8 ranges come from random inputs", "", "warning"),)
         return Plan(f"{self.activations} ({self.rounding})", tuple(edits), skips, findings, {"values": len(by_value)})
@@ -104,11 +107,46 @@ def refuse_quantised(model: ir.Model) -> None:
         )
 
 
+@dataclass(frozen=True)
+class _Form:
+    """How integers are stored.
+
+    ONNX Runtime has its kernels for unsigned activations (it rewrites signed ones only where each pair stands together)
+    and fuses Gemm only where weights and biases have zero points.
+    """
+
+    activations: Literal["int8", "int16"]
+    bits: int
+    onnx: bool
+
+    @property
+    def unsigned(self) -> bool:
+        return self.onnx and self.activations == "int8"
+
+    def rounding(self, name: str, scale: float, zero: int) -> RoundValue:
+        """Of an activation."""
+        if self.unsigned:
+            return RoundValue(name, scale, zero + 128, dtype="uint8")
+        return RoundValue(name, scale, zero, dtype=self.activations)
+
+    def operand(self, name: str, array: np.ndarray) -> PackWeight:
+        """A constant operand of an integer kernel, of the activations' type."""
+        wide = self.activations == "int16"
+        low, high = (-32767, 32767) if wide else ((0, 255) if self.unsigned else (-128, 127))
+        scale, zero = range_of((float(array.min()), float(array.max())), (low, high), symmetric=wide)
+        dtype = "uint8" if self.unsigned else self.activations
+        integers = np.clip(np.rint(array / scale) + zero, low, high).astype(dtype)
+        return PackWeight(name, integers, np.array(scale, np.float32), np.array(zero, dtype))
+
+    def zeros(self, integers: np.ndarray, scale: np.ndarray) -> np.ndarray | None:
+        """Zero points of a weight."""
+        return np.zeros(scale.shape, integers.dtype) if self.unsigned else None
+
+
 def _edits(
-    model: ir.Model, values: Values, ranges: dict[str, Range], rounded: list[Rounded], kinds: tuple[str, int]
+    model: ir.Model, values: Values, ranges: dict[str, Range], rounded: list[Rounded], form: _Form
 ) -> list[Edit]:
-    activations, bits = kinds
-    edits: list[Edit] = [RoundValue(n, *ranges[n], dtype=activations) for n in values.names]
+    edits: list[Edit] = [form.rounding(n, *ranges[n]) for n in values.names]
     taken: set[str] = set()
     for made in rounded:
         layer = made.layer
@@ -118,16 +156,13 @@ def _edits(
         scale = made.scale
         if made.bias is not None:
             scale, bias = _bias(made, ranges[layer.x][0])
-            edits.append(bias)
-        edits.append(PackWeight(layer.weight, stored(made.integers, bits), scale, axis=layer.axis))
+            edits.append(replace(bias, zero=form.zeros(bias.integers, bias.scale)))
+        integers = stored(made.integers, form.bits)
+        edits.append(PackWeight(layer.weight, integers, scale, form.zeros(integers, scale), layer.axis))
     for name in values.constants:
         if name not in taken and name in model.graph.initializers:
             taken.add(name)
-            array = weight_of(model, name)
-            low, high = (-128, 127) if activations == "int8" else (-32767, 32767)
-            scale_, zero = range_of((float(array.min()), float(array.max())), (low, high), symmetric=high > 255)
-            integers = np.clip(np.rint(array / scale_) + zero, low, high).astype(activations)
-            edits.append(PackWeight(name, integers, np.array(scale_, np.float32), np.array(zero, activations)))
+            edits.append(form.operand(name, weight_of(model, name)))
     return edits
 
 

@@ -29,6 +29,7 @@ class TFLite(Format):
     suffixes: ClassVar[tuple[str, ...]] = (".tflite", ".lite")
     layout: ClassVar[Layout] = "channels_last"
     passes: ClassVar[tuple[str, ...]] = (
+        "signed_integers",
         "drop_dropout",
         "decompose",
         "inline_functions",
