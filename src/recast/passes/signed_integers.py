@@ -7,8 +7,8 @@ Given: a graph in which a convolution or product takes uint8 activations and int
     DequantizeLinear.
 Result: integers and zero points between QuantizeLinear and DequantizeLinear are 128 less, of type int8, through
     operators that only move or compare them: the same numbers. Constants that are no weights too.
-Refuses when: never. What touches the model's inputs or outputs, or another integer operator, stays as it is; and so does
-    everything where some weights are unsigned.
+Refuses when: never. What touches the model's inputs or outputs, or another integer operator, stays as it is; and so
+    does everything where some weights are unsigned.
 """
 
 from __future__ import annotations
