@@ -140,7 +140,7 @@ def convert(
         source: model file, folder, or ``package.module:factory``.
         target: the output; its suffix chooses the format.
         recipe: how.
-        memory: for several targets of one source: what its runtime says is asked once.
+        memory: for several targets of one source: it is read once, and what its runtime says is asked once.
 
     Raises:
         RecastError: refused or failed before anything was written. A result that does not match the source is *not*
@@ -173,7 +173,7 @@ def _convert(
     (reader, writer), options, writing = ends, _read_options(recipe.reading), recipe.writing
     clock = _Clock()
     progress.emit("reading")
-    model = load(source, recipe.reading)
+    model = memory.reading(lambda: load(source, recipe.reading)) if memory else load(source, recipe.reading)
     found = attached(model)
     clock.lap("read")
     if not writer.has_graph or not (len(model.graph) or model.graph.inputs):

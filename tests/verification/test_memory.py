@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx_ir as ir
 
 import recast
 from recast.demo import MODEL
+from recast.graph.finding import Finding, attach
 from recast.recipe import Checking, Recipe
 from recast.verification import judge
 from recast.verification.memory import Memory, digest
@@ -38,6 +40,23 @@ def test_other_feeds_are_run(tmp_path: Path) -> None:
         known = len(memory.runner._known)  # type: ignore[union-attr]
         recast.convert(MODEL, tmp_path / "b.onnx", Recipe(checking=Checking(seed=5)), memory)
         assert len(memory.runner._known) > known  # type: ignore[union-attr]
+
+
+def test_the_source_is_read_once(tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    reads = []
+
+    def read(source: Path) -> ir.Model:
+        reads.append(source)
+        model = load(source)
+        attach(model, [Finding("told by the reader")])
+        return model
+
+    load = recast.load
+    monkeypatch.setattr("recast.pipeline.load", lambda source, _reading: read(source))
+    with Memory() as memory:
+        made = [recast.convert(MODEL, tmp_path / f"a.{t}", memory=memory) for t in ("onnx", "tflite", "py")]
+    assert len(reads) == 1
+    assert all(m.verdict == "verified" and m.findings[0].what == "told by the reader" for m in made)
 
 
 def test_a_digest_tells_arrays_apart() -> None:

@@ -189,7 +189,8 @@ def sizes_to_try(plan: FeedPlan) -> list[dict[str, int]]:
     variants: list[dict[str, int]] = []
     count = 3 if inner else 1
     for turn in range(count):
-        sizes = {s: _inner_sizes(plan.inputs, s)[(turn + i) % 3 if turn else 0] for i, s in enumerate(inner)}
+        turns = (turn, -turn % 3)  # neighbours differ, and each sees all three
+        sizes = {s: _inner_sizes(plan.inputs, s)[turns[i % 2]] for i, s in enumerate(inner)}
         variants.append({**dict.fromkeys(batch, 1), **sizes})
     base = variants[0]
     if batch:

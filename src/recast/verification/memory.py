@@ -1,4 +1,4 @@
-"""What a source's runtime and its float64 runs say, kept for further targets of the same source."""
+"""A source's graph, and what its runtime and its float64 runs say, kept for further targets of the same source."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 
 import numpy as np
+import onnx_ir as ir
 
 from recast.formats._format import Runner
 
@@ -34,6 +35,15 @@ class Memory:
     def __init__(self) -> None:
         self.truths: dict[bytes, Truth] = {}
         self.runner: _Remembering | None = None
+        self._graph: ir.Model | None = None
+
+    def reading(self, read: Callable[[], ir.Model]) -> ir.Model:
+        """The source's graph, read once; the caller may change what it gets (weights are shared)."""
+        if self._graph is None:
+            self._graph = read()
+        copy = self._graph.clone()
+        copy.meta.update(self._graph.meta)  # the reader's findings
+        return copy
 
     def remembering(self, opened: Callable[[], Runner | None]) -> Runner | None:
         """The source's runner, opened once; its answers are kept."""

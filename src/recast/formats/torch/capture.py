@@ -7,11 +7,6 @@ Needs PyTorch; everything here runs either in the user's own process (``recast.f
 from __future__ import annotations
 
 import ast
-import importlib
-import importlib.util
-import inspect
-import os
-import sys
 import time
 import warnings
 from collections.abc import Mapping, Sequence
@@ -23,14 +18,10 @@ import onnx_ir as ir
 
 from recast._util.child import TensorSpec
 from recast._util.optional import need
-from recast.errors import BadModel, BadRecipe, UnsupportedOp
+from recast.errors import BadRecipe, UnsupportedOp
 from recast.formats.torch import pretrained, programs
-from recast.formats.torch.checkpoint import read_checkpoint
+from recast.formats.torch.factory import Examples, build, examples, keywords, load_weights
 from recast.graph import LAYER, ORIGIN
-
-Shape = Sequence[int | str]
-HUB = "hub:"  # before a local repository of torch.hub
-_EXAMPLE_DIM = 2  # a dynamic dimension must not be 1 while tracing: torch.export would specialise it
 
 
 def preload() -> None:
@@ -122,103 +113,6 @@ def _strings(text: str | None) -> list[str]:
     return [str(item) for item in found]
 
 
-def examples(module: Any, shapes: Mapping[str, Shape]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Example tensors and ``dynamic_shapes`` for a module's ``forward`` from shapes by name.
-
-    A name ``#0`` means the position. A parameter whose annotation or name says token ids gets int64.
-    """
-    torch = need("torch", "torch")
-    names = [
-        p.name
-        for p in inspect.signature(module.forward).parameters.values()
-        if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
-    ]
-    given = {names[int(k[1:])] if k.startswith("#") and int(k[1:]) < len(names) else k: v for k, v in shapes.items()}
-    unknown = [k for k in given if k not in names]
-    if unknown:
-        raise BadRecipe(f"forward() has no parameter '{unknown[0]}'", fix=f"its parameters: {', '.join(names)}")
-    generator = torch.Generator().manual_seed(0)
-    tensors, dynamic = [], {}
-    dims: dict[str, Any] = {}
-    for name in [n for n in names if n in given]:
-        shape = given[name]
-        sizes = [d if isinstance(d, int) else _EXAMPLE_DIM for d in shape]
-        tensors.append(_example(torch, name, sizes, generator))
-        dynamic[name] = {i: dims.setdefault(d, torch.export.Dim(d)) for i, d in enumerate(shape) if isinstance(d, str)}
-    return tuple(tensors), dynamic
-
-
-def _example(torch: Any, name: str, sizes: list[int], generator: Any) -> Any:
-    if name in ("input_ids", "token_ids", "tokens", "ids", "position_ids", "token_type_ids", "attention_mask"):
-        return torch.ones(sizes, dtype=torch.int64)
-    return torch.randn(sizes, generator=generator)
-
-
-def build(reference: str) -> tuple[Any, tuple[Any, ...] | None]:
-    """Call the user's factory ``package.module:factory``, ``file.py:factory``, or ``hub:DIR:entry`` (``hubconf.py``).
-
-    It may return a module, or a module and its example inputs.
-
-    Raises:
-        BadRecipe: it cannot be imported, or returns something else.
-    """
-    torch = need("torch", "torch")
-    place, _, name = reference.rpartition(":")
-    try:
-        if place.startswith(HUB):
-            made = torch.hub.load(place.removeprefix(HUB), name, source="local")
-        else:
-            factory = getattr(_module(place), name)
-            made = factory if isinstance(factory, torch.nn.Module) else factory()
-    except Exception as error:
-        raise BadRecipe(
-            f"{reference} failed: {type(error).__name__}: {str(error)[:300]}",
-            fix="name an importable function or class without required arguments that returns an nn.Module",
-        ) from error
-    inputs = None
-    if isinstance(made, tuple) and len(made) == 2:
-        made, inputs = made
-        inputs = inputs if isinstance(inputs, tuple) else (inputs,)
-    if not isinstance(made, torch.nn.Module):
-        raise BadRecipe(f"{reference} gives a {type(made).__name__}, not an nn.Module", fix="return the module itself")
-    return made.eval(), inputs
-
-
-def _module(place: str) -> Any:
-    if place.endswith(".py"):
-        spec = importlib.util.spec_from_file_location(Path(place).stem, place)
-        if spec is None or spec.loader is None:
-            raise ImportError(place)
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[Path(place).stem] = module
-        spec.loader.exec_module(module)
-        return module
-    sys.path.insert(0, os.getcwd())
-    return importlib.import_module(place)
-
-
-def load_weights(module: Any, path: Path) -> None:
-    """Load a checkpoint into a module, name by name.
-
-    Raises:
-        BadModel: names or shapes differ (all differences are listed).
-    """
-    torch = need("torch", "torch")
-    tensors, _ = read_checkpoint(path)
-    state = {name: torch.from_numpy(np.array(t.numpy())) for name, t in tensors.items()}
-    if all(name.startswith("module.") for name in state):  # saved from DataParallel
-        state = {name.removeprefix("module."): t for name, t in state.items()}
-    wanted = module.state_dict()
-    missing = [n for n in wanted if n not in state and not n.endswith("num_batches_tracked")]
-    surplus = [n for n in state if n not in wanted]
-    shapes = [n for n in state if n in wanted and state[n].shape != wanted[n].shape]
-    if missing or surplus or shapes:
-        parts = [("missing", missing), ("not in the module", surplus), ("other shape", shapes)]
-        text = "; ".join(f"{len(n)} {what}: {', '.join(n[:5])}" for what, n in parts if n)
-        raise BadModel(f"the weights do not fit the module: {text}", str(path), "name the factory that made this file")
-    module.load_state_dict(state, strict=False)
-
-
 class Session:
     """A factory's module in a child process: it runs (as the source's own runtime) and exports.
 
@@ -243,13 +137,6 @@ class Session:
                 "pass --input 1,3,224,224 (a word is a dynamic dimension)",
             )
         self._exportable = self._exportable or (self._module, self._arguments, self._dynamic)
-        if not self.inputs:
-            names = list(inspect.signature(self._module.forward).parameters)[: len(self._arguments)]
-            dynamic = self._dynamic or {}
-            self.inputs = [
-                TensorSpec(n, str(a.dtype).removeprefix("torch."), _dims(a, dynamic.get(n)))
-                for n, a in zip(names, self._arguments, strict=True)
-            ]
         self.outputs = self.outputs or self._described()
 
     def _opener(self, path: Path) -> Any:
@@ -295,7 +182,18 @@ class Session:
         self._module, given = build(path)
         if options.get("weights"):
             load_weights(self._module, Path(options["weights"]))
-        return examples(self._module, options["inputs"]) if options["inputs"] else (given or (), None)
+        return self._traced_with(examples(self._module, options["inputs"], given))
+
+    def _traced_with(self, found: Examples) -> tuple[tuple[Any, ...], Any]:
+        tensors, dynamic = found.tensors, found.dynamic or {}
+        self.inputs = [
+            TensorSpec(n, str(t.dtype).removeprefix("torch."), _dims(t, dynamic.get(n))) for n, t in tensors.items()
+        ]
+        self._keywords = keywords(self._module, list(tensors))
+        if self._keywords:
+            self._exportable = (self._module, (), found.dynamic, tensors)
+            self._loose = (self._module, (), found.loose, tensors) if found.loose else ()
+        return tuple(tensors.values()), found.dynamic
 
     def _open_program(self, path: str, options: dict[str, Any]) -> tuple[tuple[Any, ...], Any]:
         program = programs.load(Path(path))
@@ -303,7 +201,7 @@ class Session:
         if options.get("weights"):
             load_weights(self._module, Path(options["weights"]))
         if not program.inputs:
-            return examples(self._module, options["inputs"]) if options["inputs"] else ((), None)
+            return self._traced_with(examples(self._module, options["inputs"]))
         program.inputs = self.inputs = program.renewed(options["inputs"])
         self.outputs = program.outputs
         if program.exported is not None:

@@ -86,7 +86,7 @@ def from_torch(module: Any, example_inputs: Any, dynamic: Any = None) -> ir.Mode
 
     Args:
         module: the module; eval mode is set for the capture and restored.
-        example_inputs: a tensor or a tuple of tensors.
+        example_inputs: a tensor, a tuple of tensors, or a dictionary by parameter.
         dynamic: ``{"x": {0: "batch"}}``: names of dynamic dimensions by parameter and axis.
 
     Returns:
@@ -98,20 +98,20 @@ def from_torch(module: Any, example_inputs: Any, dynamic: Any = None) -> ir.Mode
         BadRecipe: ``dynamic`` is not of that form.
     """
     from recast._util.optional import need
+    from recast.formats.torch import factory
     from recast.formats.torch.capture import capture
 
     torch = need("torch", "torch")
-    arguments = example_inputs if isinstance(example_inputs, tuple) else (example_inputs,)
+    tensors = factory.by_parameter(module, example_inputs)
     shapes = None
     if dynamic is not None:
         try:
             dims = {n: torch.export.Dim(n) for axes in dynamic.values() for n in axes.values()}
-            import inspect
-
-            names = list(inspect.signature(module.forward).parameters)[: len(arguments)]
-            shapes = {n: {int(a): dims[d] for a, d in dynamic.get(n, {}).items()} for n in names}
+            shapes = {n: {int(a): dims[d] for a, d in dynamic.get(n, {}).items()} for n in tensors}
         except (AttributeError, ValueError, TypeError) as error:
             raise BadRecipe(
                 "dynamic is not {parameter: {axis: name}}", fix='for example {"x": {0: "batch"}}'
             ) from error
-    return _without_shape_arithmetic(normalise(capture(module, arguments, shapes), type(module).__name__))
+    named = factory.keywords(module, list(tensors))
+    captured = capture(module, (), shapes, tensors) if named else capture(module, tuple(tensors.values()), shapes)
+    return _without_shape_arithmetic(normalise(captured, type(module).__name__))
