@@ -19,15 +19,19 @@ if TYPE_CHECKING:
     from recast.errors import RecastError
     from recast.evaluating import Measuring, evaluate
     from recast.formats.torch.read import from_torch
-    from recast.pipeline import Conversion, convert, inspect, load, save, verify
+    from recast.pipeline import Conversion, inspect, load, save, verify
     from recast.recipe import Checking, Reading, Recipe, Writing
     from recast.report.document import Report
+    from recast.routes import convert
+    from recast.routes.through import Via
 
 _HOMES = {
     "compressing": ("Compression", "Settings", "compress"),
     "compression.gate": ("Limits",),
     "compression.recipe": ("Distill", "Factorize", "Prune", "Quantize"),
-    "pipeline": ("Conversion", "convert", "inspect", "load", "save", "verify"),
+    "pipeline": ("Conversion", "inspect", "load", "save", "verify"),
+    "routes": ("convert",),
+    "routes.through": ("Via",),
     "recipe": ("Checking", "Reading", "Recipe", "Writing"),
     "evaluating": ("Measuring", "evaluate"),
     "report.document": ("Report",),
@@ -50,6 +54,7 @@ __all__ = [
     "Recipe",
     "Report",
     "Settings",
+    "Via",
     "Writing",
     "compress",
     "convert",

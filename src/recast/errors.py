@@ -80,6 +80,12 @@ class UnsupportedType(RecastError):
     code = "E202"
 
 
+class ToolFailed(RecastError):
+    """A third-party converter, or the installer of one, refused or failed; its own words are quoted."""
+
+    code = "E203"
+
+
 class BadRecipe(RecastError):
     """The request contradicts itself or the model."""
 

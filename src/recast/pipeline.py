@@ -6,7 +6,7 @@
     passes.run                     what the target wishes: layout, fusing, batch, half precision
     formats.for_writing(dst).write written into a private folder beside the target
     prove.prove                    both files run in their own runtimes, on the same feeds
-    _certificate, _commit          the verdict lies beside the output; a failed one is called NAME.unverified
+    _certificate, commit           the verdict lies beside the output; a failed one is called NAME.unverified
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ def save(model: ir.Model, target: str | Path, writing: Writing = Writing()) -> A
     findings = prepare(model, format_, writing)
     with atomic.staging(path) as folder:
         artifact = format_.write(model, folder / path.name, WriteOptions(writing.opset))
-        files = _commit(artifact.files, path, "")
+        files = commit(artifact.files, path, "")
     return Artifact(files, findings + artifact.findings)
 
 
@@ -195,7 +195,7 @@ def _convert(
             verdict, report = prove.prove(original, made, recipe.checking)
             files.append(_certificate((verdict, report), original, artifact, recipe, findings))
             clock.lap("verify")
-        final = _commit(tuple(files), path, UNVERIFIED if verdict == "failed" else "")
+        final = commit(tuple(files), path, UNVERIFIED if verdict == "failed" else "")
     return Conversion(reader.name, writer.name, final, findings, verdict, report, clock.seconds)
 
 
@@ -215,7 +215,7 @@ def _convert_weights(
         clock.lap("write")
         different = prove.different_weights(model, writer.read(artifact.files[0], ReadOptions()))
         clock.lap("verify")
-        final = _commit(artifact.files, path, UNVERIFIED if different else "")
+        final = commit(artifact.files, path, UNVERIFIED if different else "")
     count = len(model.graph.initializers)
     told = f"{len(different)} tensors differ: {', '.join(different[:5])}" if different else f"{count} tensors bit-equal"
     findings = (*attached(model), *artifact.findings, Finding(told, path.name, "warning" if different else "info"))
@@ -258,7 +258,7 @@ def _certificate(
     return path
 
 
-def _commit(staged: tuple[Path, ...], target: Path, ending: str) -> tuple[Path, ...]:
+def commit(staged: tuple[Path, ...], target: Path, ending: str) -> tuple[Path, ...]:
     """Rename staged files into the target's folder, the main file last. Names follow the main file's."""
     pairs = [(file, target.parent / (file.name + ending)) for file in staged]
     atomic.commit([*pairs[1:], pairs[0]])

@@ -30,7 +30,7 @@ _LABELS = {"y", "label", "labels"}
 
 @dataclass(frozen=True)
 class Source:
-    """What was read: its format, where it lies, how, and the graph as it was before any pass.
+    """What was read: its format, where it lies, how, and the graph as it was before any pass (None: not read).
 
     ``memory``: what its runtime said before, for another target.
     """
@@ -38,7 +38,7 @@ class Source:
     format: Format
     path: Path
     options: ReadOptions
-    graph: ir.Model
+    graph: ir.Model | None
     memory: Memory | None = None
 
 

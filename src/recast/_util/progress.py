@@ -28,6 +28,11 @@ def emit(task: str, done: int = 0, total: int | None = None) -> None:
         listener(Event(task, done, total))
 
 
+def current() -> Listener | None:
+    """The listener, to be called from another thread (a new thread does not inherit it)."""
+    return _listener.get()
+
+
 @contextmanager
 def listening(listener: Listener) -> Iterator[None]:
     """Send the events of a ``with`` block to ``listener``."""

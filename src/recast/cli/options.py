@@ -10,6 +10,7 @@ from recast.errors import BadRecipe
 
 if TYPE_CHECKING:
     from recast.recipe import Reading
+    from recast.routes.through import Via
 
 TRUST = "Allow files whose own library runs code from them (.py, .pt2)."
 
@@ -59,3 +60,31 @@ def checking_options(parser: ArgumentParser) -> None:
     """What a result is proved with."""
     parser.add_argument("--data", metavar="FILE.npz", type=Path, help="Real samples: arrays named as the inputs.")
     parser.add_argument("--seed", metavar="N", type=int, default=0, help="Seed of the generated feeds (default 0).")
+
+
+def via_options(parser: ArgumentParser) -> None:
+    """Third-party converters; ``via`` makes them a ``Via``."""
+    add = parser.add_argument_group("third-party converters (see 'recast routes')").add_argument
+    add("--via", metavar="NAME", default="", help="Convert with this tool, in a child process; verified like ours.")
+    add("--python", metavar="PATH", type=Path, help="The Python that has the tool.")
+    add("--import", metavar="MODULE|FILE.py", dest="imports", action="append", help="Custom layers (repeatable).")
+    add("--tool-timeout", metavar="S", type=float, default=1800.0, help="Seconds that the tool may take (1800).")
+    add("--tool-memory", metavar="MB", type=float, default=0.0, help="Memory that it may take (no limit).")
+
+
+def via(given: Namespace) -> Via | str:
+    """What ``via_options`` were given as; "" is our own route.
+
+    Raises:
+        BadRecipe: an option of a tool without a tool.
+    """
+    if not given.via:
+        lost = [n for n, v in (("--python", given.python), ("--import", given.imports)) if v]
+        if lost:
+            raise BadRecipe(f"{' and '.join(lost)} without --via", fix="name the tool: --via NAME")
+        return ""
+    from recast.routes.through import Via
+    from recast.routes.tool import Bounds
+
+    bounds = Bounds(given.tool_timeout, int(given.tool_memory * 1e6))
+    return Via(given.via, given.python, tuple(given.imports or ()), bounds)

@@ -88,6 +88,9 @@ class Format(ABC):
         for name in ("layout", "passes", "rnn_batch_major", "keep_functions"):
             setattr(self, name, getattr(other, name))
 
+    def adopt(self, path: Path) -> None:  # noqa: B027 most formats hold no code
+        """Note that this run had the file made: a format whose files are code may then execute it to judge it."""
+
     @abstractmethod
     def sniff(self, path: Path, head: bytes) -> bool:
         """Whether the content is of this format (``head``: the first 4096 bytes; empty for a folder)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from recast.cli.options import checking_options, json_option, reading, reading_options
+from recast.cli.options import checking_options, json_option, reading, reading_options, via, via_options
 
 
 def configure(parser: ArgumentParser) -> None:
@@ -20,6 +20,7 @@ def configure(parser: ArgumentParser) -> None:
     add("--opset", metavar="N", type=int, help="ONNX opset of the output.")
     add("--no-verify", action="store_true", help="Write without proof.")
     add("--force", action="store_true", help="Replace an existing output.")
+    via_options(parser)
     checking_options(parser)
     reading_options(parser)
     json_option(parser)
@@ -27,7 +28,7 @@ def configure(parser: ArgumentParser) -> None:
 
 def run(given: Namespace) -> bool:
     """Do it."""
-    from recast import pipeline
+    from recast import routes
     from recast.cli import show
     from recast.recipe import Checking, Recipe, Writing
 
@@ -37,6 +38,6 @@ def run(given: Namespace) -> bool:
         Checking(not given.no_verify, given.data, given.seed),
     )
     with show.progress(given.json):
-        result = pipeline.convert(given.source, given.target, recipe)
+        result = routes.convert(given.source, given.target, recipe, via=via(given))
     show.conversion(result, given.json)
     return result.passed

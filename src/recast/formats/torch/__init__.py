@@ -83,6 +83,12 @@ class PyTorch(Format):
 
         return write(model, path, options)
 
+    def adopt(self, path: Path) -> None:
+        """See ``Format.adopt``."""
+        from recast.formats.torch.write import remember
+
+        remember(path)
+
     def open(self, path: Path, trust: bool = False) -> Runner:
         """Load in PyTorch, in a child process. Code is executed only if this process wrote it, or with ``trust``."""
         from recast._util.child import RemoteRunner

@@ -1,0 +1,1 @@
+"""What runs in a tool's interpreter. Never imported by Recast itself (but for types)."""
