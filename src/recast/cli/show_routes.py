@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recast.cli.show import _console, _table, json_object, say
+from recast.routes.paths import arrows
 
 if TYPE_CHECKING:
     from recast.routes.listing import Row, State
@@ -25,9 +26,13 @@ def rows(found: Sequence[Row], as_json: bool) -> None:
     for row in found:
         state = row.where if row.installed else f"no: {row.install}"
         name = row.option or row.name
-        drawn.add_row("*" if row.default else "", name, row.kind, " → ".join(row.steps), row.version, state)
+        drawn.add_row("*" if row.default else "", name, row.kind, arrows(row.steps), row.version, state)
     _console().print(drawn)
-    say("* is taken by 'recast convert SRC DST'")
+    for row in found:
+        if row.refused:
+            say(f"{row.name} refuses this file: {row.refused}")
+        if row.default:
+            say("* is taken by 'recast convert SRC DST'")
 
 
 def states(found: Sequence[State], as_json: bool) -> None:

@@ -36,6 +36,7 @@ class Route:
     file: Path
     options: frozenset[str] = frozenset()
     targets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # suffixes, where not all of a format
+    opset: int | None = None  # of ONNX files that it takes, where it does not take the newest
 
     def makes(self, target: str, suffix: str) -> bool:
         """Whether it writes such files of a format; "" is any suffix."""
@@ -65,6 +66,7 @@ def _route(module_name: str) -> Route:
             Path(str(module.__file__)),
             frozenset(module.OPTIONS),
             dict(getattr(module, "TARGETS", {})),
+            getattr(module, "OPSET", None),
         )
     except AttributeError as error:
         raise InternalError(f"a route lacks a fact: {error}", module_name) from error

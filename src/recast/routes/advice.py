@@ -13,15 +13,19 @@ from recast.routes.kinds import TORCHSCRIPT, kind_of
 from recast.routes.paths import ways
 
 _RUNS_CODE = ("keras", "torch", TORCHSCRIPT)  # kinds whose own library may run code from the file
+_ALSO = {
+    "keras": "; name the module of custom layers with --import",
+    TORCHSCRIPT: "; give the shapes of the inputs with --input",
+}
 
 
 def advise(error: RecastError, source: str, target: Path, recipe: Recipe, tried: bool) -> None:
     """Add the routes to ``error.fix``, if there are any; the error stays what it is.
 
     Args:
-        tried: a tool was asked already: only a missing trust flag is worth a word then.
+        tried: a tool is asked already: only the trust flag is worth a word then.
     """
-    if tried or not isinstance(error, UnsupportedOp | UnsupportedType | UnsafeModel):
+    if not isinstance(error, UnsupportedOp | UnsupportedType | UnsafeModel):
         return
     try:
         kind = kind_of(source)
@@ -30,11 +34,14 @@ def advise(error: RecastError, source: str, target: Path, recipe: Recipe, tried:
         return
     if isinstance(error, UnsafeModel) and kind not in _RUNS_CODE:
         return  # the file reaches outside its folder: no tool should get it either
+    if tried:
+        if isinstance(error, UnsafeModel) and "--trust" not in error.fix:
+            error.fix = f"{error.fix}; or pass --trust if the file is yours".removeprefix("; ")
+        return
     trust = isinstance(error, UnsafeModel) or kind == TORCHSCRIPT
     told = [_told(route, trust) for route in routes_from(kind, writer.name, target.suffix.lower())]
     if told:
-        custom = "; name the module of custom layers with --import" if kind == "keras" else ""
-        error.fix = f"{error.fix}; or try {', or '.join(told)}{custom}".removeprefix("; ")
+        error.fix = f"{error.fix}; or try {' or '.join(told)}{_ALSO.get(kind, '')}".removeprefix("; ")
 
 
 def routes_from(kind: str, target: str, suffix: str) -> list[Route]:

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from recast import formats
+from recast import formats, pipeline
 from recast._util.optional import have
 from recast.errors import BadRecipe, RecastError
 from recast.routes import interpreters
 from recast.routes._route import Route, catalogue
 from recast.routes.kinds import WEIGHTS, kind_of, named
 from recast.routes.paths import ways
+
+Kind = Literal["direct", "third-party", "intermediate"]
 
 
 @dataclass(frozen=True)
@@ -28,10 +30,12 @@ class Row:
         version: of the tool.
         where: which Python runs it.
         install: how to get what is missing.
+        option: what ``recast convert`` must be told to take it.
+        refused: why our reader does not take this very file.
     """
 
     name: str
-    kind: Literal["direct", "third-party", "intermediate"]
+    kind: Kind
     steps: tuple[str, ...]
     default: bool
     installed: bool
@@ -39,6 +43,7 @@ class Row:
     where: str = ""
     install: str = ""
     option: str = ""
+    refused: str = ""
 
 
 def rows(source: str, target: str) -> list[Row]:
@@ -56,25 +61,37 @@ def rows(source: str, target: str) -> list[Row]:
     if kind == WEIGHTS:
         raise BadRecipe("the source holds weights without a graph", source, "name the architecture's factory")
     goal = kind_of(target) if Path(target).exists() else named(target)
-    return [*_ours(kind, goal), *sorted(_others(kind, goal, Path(target).suffix.lower()), key=_order)]
+    return [*_ours(source, kind, goal), *sorted(_others(kind, goal, Path(target).suffix.lower()), key=_order)]
 
 
 def _order(row: Row) -> tuple[bool, int]:
     return not row.installed, len(row.steps)
 
 
-def _ours(kind: str, goal: str) -> Iterator[Row]:
+def _ours(source: str, kind: str, goal: str) -> Iterator[Row]:
     from recast import __version__
 
     reader, writer = formats.catalogue().get(kind), formats.catalogue()[goal]
     if reader is None or not (reader.can_read and reader.has_graph and writer.can_write):
         return
     steps = (kind, "recast", writer.via, writer.judge[0], goal) if writer.via else (kind, "recast", goal)
+    refused = _refusal(source)
     there = not writer.via or not writer.judge[0] or have(writer.judge[0].partition(".")[0])
     install = "" if there else f"pip install 'recast-nn[{writer.judge[1]}]'"
-    yield Row(
-        "recast", "intermediate" if writer.via else "direct", steps, True, there, __version__, "this Python", install
-    )
+    way: Kind = "intermediate" if writer.via else "direct"
+    yield Row("recast", way, steps, not refused, there, __version__, "this Python", install, refused=refused)
+
+
+def _refusal(source: str) -> str:
+    """Why our reader does not take a file; "" where it does, or where there is no file or only code to look at."""
+    path = Path(source)
+    if not path.exists() or path.suffix.lower() in (".py", ".pt2"):
+        return ""
+    try:
+        pipeline.load(path)
+    except RecastError as error:
+        return error.what
+    return ""
 
 
 def _others(kind: str, goal: str, suffix: str) -> Iterator[Row]:
@@ -111,7 +128,7 @@ def state_of(route: Route) -> State:
         found = interpreters.find(route)
     except RecastError as error:
         return State(route.name, route.title, route.edges, False, "", str(error.where), error.fix)
-    install = "" if found.ready else interpreters.how(route)
+    install = "" if found.ready else f"recast routes --install {route.name}"
     version = found.version if found.ready else ""
     return State(route.name, route.title, route.edges, found.ready, version, found.told, install)
 

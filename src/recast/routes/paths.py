@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from recast import formats
@@ -33,6 +34,15 @@ class Way:
         last = ["recast", self.after] if self.after else []
         return [*first, self.route.name, self.edge[1], *last]
 
+    def text(self, kind: str) -> str:
+        """The steps for people."""
+        return arrows(self.steps(kind))
+
+
+def arrows(steps: Sequence[str]) -> str:
+    """``keras –tf2onnx→ onnx``."""
+    return steps[0] + "".join(f" –{how}→ {what}" for how, what in zip(steps[1::2], steps[2::2], strict=True))
+
 
 def ways(route: Route, kind: str, target: str, suffix: str = "") -> list[Way]:
     """All ways of one route, the shortest first, then those where the tool takes the source itself.
@@ -47,15 +57,25 @@ def ways(route: Route, kind: str, target: str, suffix: str = "") -> list[Way]:
     found = []
     for edge in route.edges:
         takes = edge[0] == kind
-        written = readable and not takes and edge[0] in catalogue and catalogue[edge[0]].can_write
-        if not takes and not written:
-            continue
-        before = "" if takes else edge[0]
+        written = readable and edge[0] in catalogue and catalogue[edge[0]].can_write
         if edge[1] == target and route.makes(target, suffix):
-            found.append(Way(route, before, edge, ""))
-        elif takes and edge[1] != target and catalogue[edge[1]].can_read and _writes(target) and edge[1] != "torch":
-            found.append(Way(route, before, edge, target))
-    return sorted(found, key=lambda w: (bool(w.before) + bool(w.after), bool(w.before)))
+            if written and (not takes or _anew(route, kind)):
+                found.append(Way(route, edge[0], edge, ""))
+            if takes:
+                found.append(Way(route, "", edge, ""))
+        elif takes and edge[1] != target and _leads_on(edge[1], target):
+            found.append(Way(route, "", edge, target))
+    return sorted(found, key=lambda w: (bool(w.after) + bool(w.before not in ("", kind)), w.before != kind))
+
+
+def _anew(route: Route, kind: str) -> bool:
+    """Whether a file of the tool's own format is written anew first: in the version that it takes."""
+    return kind == "onnx" and route.opset is not None
+
+
+def _leads_on(made: str, target: str) -> bool:
+    """Whether we read what a tool makes, without running it, and write the target from it."""
+    return formats.by_name(made).can_read and made != "torch" and _writes(target)
 
 
 def _writes(target: str) -> bool:

@@ -167,8 +167,7 @@ def _convert(
 
 
 def _told(chosen: Way, order: _Order, tool: Tool) -> str:
-    steps = " → ".join(chosen.steps(order.kind))
-    return f"made by {chosen.route.tool} {tool.interpreter.version}: {steps}"
+    return f"made by {chosen.route.tool} {tool.interpreter.version}: {chosen.text(order.kind)}"
 
 
 def _make(order: _Order, chosen: Way, folder: Path, tool: Tool) -> Artifact:
@@ -178,7 +177,8 @@ def _make(order: _Order, chosen: Way, folder: Path, tool: Tool) -> Artifact:
     if chosen.before:
         made = folder / "before" / f"{stem}{suffix_of(chosen.before, chosen.route)}"
         made.parent.mkdir()
-        step = pipeline.convert(source, made, Recipe(reading, Writing(), silent))
+        opset = chosen.route.opset if chosen.before == "onnx" else None
+        step = pipeline.convert(source, made, Recipe(reading, Writing(opset=opset), silent))
         source, trust = str(step.files[0]), True  # it is ours
     last = folder / order.target.name
     if chosen.after:

@@ -109,9 +109,10 @@ class Tool:
             raise ValueError("the child has no pipes")
         with self._watched(task) as ended:
             line = self._exchange(json.dumps(dict(request)), writer, reader)
-        if not line:
+        answer = _answer(line)
+        if answer is None:
+            self._kill()
             raise self._death(ended)
-        answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
             where = f"{self.route.name} ({self.interpreter.told})"
             if "fix" in answer:
@@ -129,7 +130,7 @@ class Tool:
             writer.write(text + "\n")
             writer.flush()
             return reader.readline()
-        except OSError:
+        except (OSError, ValueError):  # the pipe is broken, or what came is no text
             return ""
 
     @contextlib.contextmanager
@@ -192,6 +193,14 @@ class Reference:
 
     def close(self) -> None:
         """The tool is closed by who opened it."""
+
+
+def _answer(line: str) -> dict[str, Any] | None:
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _spec(told: list[Any]) -> TensorSpec:

@@ -96,7 +96,7 @@ def serve(server: Server, reader: Any, writer: Any) -> None:
         except BaseException as error:  # a tool may raise anything, SystemExit too
             import traceback
 
-            traceback.print_exc()
+            traceback.print_exc(limit=-2)
             answer = server.failure(error)
         writer.write(json.dumps(answer) + "\n")
         writer.flush()

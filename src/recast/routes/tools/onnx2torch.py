@@ -19,7 +19,7 @@ NEEDS = ("torch", "onnx2torch")
 EDGES = (("onnx", "torch"),)
 TARGETS = {"torch": (".pt2",)}  # a module without source cannot be written as .py
 OPTIONS = ()
-_SIZES = (3, 5, 7, 11, 13)  # of dynamic dimensions while tracing
+OPSET = 17  # Pad, Split and the reductions it knows as they were up to here
 
 
 def convert(job: Job) -> list[str]:
@@ -32,18 +32,42 @@ def convert(job: Job) -> list[str]:
     known = {tensor.name for tensor in proto.graph.initializer}
     inputs = [_spec(onnx, value) for value in proto.graph.input if value.name not in known]
     outputs = [_spec(onnx, value) for value in proto.graph.output]
-    sizes: dict[str, int] = {}
-    examples = []
-    for _, dtype, shape in inputs:
-        dims = [d if isinstance(d, int) else sizes.setdefault(d, _SIZES[len(sizes) % 5]) for d in shape]
-        examples.append(torch.zeros(dims, dtype=getattr(torch, dtype)))
-    dynamic: Any = [
-        {i: torch.export.Dim.DYNAMIC for i, d in enumerate(s) if isinstance(d, str)} for _, _, s in inputs
-    ]  # fmt: skip
-    program = torch.export.export(module, tuple(examples), dynamic_shapes=(dynamic,) if sizes else None)
+    _state_shapes(torch, module)
+    dynamic = tuple({i: torch.export.Dim.DYNAMIC for i, d in enumerate(s) if isinstance(d, str)} for _, _, s in inputs)
+    examples = _examples(torch, inputs)
+    program = torch.export.export(module, examples, dynamic_shapes=dynamic if any(dynamic) else None)
     specs = json.dumps({"inputs": inputs, "outputs": outputs})  # what the tensors are called, as Recast keeps it
     torch.export.save(program, job.target, extra_files={"recast.json": specs})
     return []
+
+
+def _state_shapes(torch: Any, module: Any) -> None:
+    """Its Reshape looks for zeros in the target at run time, which torch.export cannot follow: constants are stated."""
+    for node in list(module.graph.nodes):
+        if node.op != "call_module" or type(module.get_submodule(node.target)).__name__ != "OnnxReshape":
+            continue
+        x, target = node.args[:2]
+        if getattr(target, "op", "") != "get_attr":
+            continue
+        place, _, name = target.target.rpartition(".")
+        with module.graph.inserting_before(node):
+            dims = [
+                d or module.graph.call_method("size", (x, i))
+                for i, d in enumerate(getattr(module.get_submodule(place), name).tolist())
+            ]
+            node.replace_all_uses_with(module.graph.call_function(torch.reshape, (x, dims)))
+        module.graph.erase_node(node)
+    module.recompile()
+
+
+def _examples(torch: Any, inputs: list[list[Any]]) -> tuple[Any, ...]:
+    """Example tensors; a dynamic dimension is 3, the next one 5 …"""
+    sizes: dict[str, int] = {}
+    made = []
+    for _, dtype, shape in inputs:
+        dims = [d if isinstance(d, int) else sizes.setdefault(d, 3 + 2 * len(sizes)) for d in shape]
+        made.append(torch.zeros(dims, dtype=getattr(torch, dtype)))
+    return tuple(made)
 
 
 def _spec(onnx: Any, value: Any) -> list[Any]:
