@@ -26,6 +26,7 @@ from recast.routes.interpreters import Interpreter
 
 MAIN = Path(__file__).with_name("child") / "main.py"
 _TAIL_BYTES, _TICK_S = 1200, 0.25
+_NONSENSE = "answered nonsense"
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,9 @@ class Tool:
             line = self._exchange(json.dumps(dict(request)), writer, reader)
         answer = _answer(line)
         if answer is None:
-            self._kill()
+            if line and not ended:
+                ended.append(_NONSENSE)
+                self._kill()
             raise self._death(ended)
         if "error" in answer:
             where = f"{self.route.name} ({self.interpreter.told})"
@@ -163,9 +166,10 @@ class Tool:
         code = self._process.wait()
         how = ended[0] if ended else f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
         tail = self._last_words()
-        raised = "raise --tool-timeout or --tool-memory" if ended else "see 'recast routes SRC DST' for other ways"
+        bound = ended and ended[0] != _NONSENSE
+        fix = "raise --tool-timeout or --tool-memory" if bound else "see 'recast routes SRC DST' for other ways"
         where = self.interpreter.told + (f"; it said: {tail}" if tail else "")
-        return RuntimeDied(f"{self.route.name} {how}", where, raised)
+        return RuntimeDied(f"{self.route.name} {how}", where, fix)
 
     def _last_words(self, known: str = "") -> str:
         """The end of what it printed, without what is said already."""
