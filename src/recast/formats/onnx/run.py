@@ -32,7 +32,8 @@ class Session:
         path: the ``.onnx`` file.
         options: ``threads`` (default 1), ``outputs`` (extra tensors), ``optimization`` (``disable_all`` … ``all``; by
             default ``all``, but ``disable_all`` for quantised models: on x86-64 without VNNI the fused integer kernels
-            saturate their 16-bit sums, so what they compute depends on the machine).
+            saturate their 16-bit sums, so what they compute depends on the machine, and a MatMul with 4-bit weights is
+            fused to one that rounds its float input to 8 bits).
     """
 
     def __init__(self, path: str, options: dict[str, Any]) -> None:
@@ -76,7 +77,7 @@ class Session:
 
 
 def _quantised(path: Path) -> bool:
-    return b"QuantizeLinear" in path.read_bytes()
+    return b"uantizeLinear" in path.read_bytes()  # Quantize or Dequantize
 
 
 def _spec(value: Any) -> TensorSpec:
