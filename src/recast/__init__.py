@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from recast.report.document import Report
     from recast.routes import convert
     from recast.routes.through import Via
+    from recast.tuning.outcome import Tuned
+    from recast.tuning.search import Tuning, tune
 
 _HOMES = {
     "compressing": ("Compression", "Settings", "compress"),
@@ -35,6 +37,8 @@ _HOMES = {
     "recipe": ("Checking", "Reading", "Recipe", "Writing"),
     "evaluating": ("Measuring", "evaluate"),
     "report.document": ("Report",),
+    "tuning.outcome": ("Tuned",),
+    "tuning.search": ("Tuning", "tune"),
     "errors": ("RecastError",),
     "formats.torch.read": ("from_torch",),
 }
@@ -54,6 +58,8 @@ __all__ = [
     "Recipe",
     "Report",
     "Settings",
+    "Tuned",
+    "Tuning",
     "Via",
     "Writing",
     "compress",
@@ -63,6 +69,7 @@ __all__ = [
     "inspect",
     "load",
     "save",
+    "tune",
     "verify",
 ]
 

@@ -128,6 +128,20 @@ def compress(
     return _Ending(source, path, writer, settings, (model, changed)).finish(tuple(plans), findings, data.compared)
 
 
+def write_original(source: str | Path, target: Path, settings: Settings, folder: Path) -> tuple[Artifact, Samples]:
+    """The source as it is, as ``folder/<target's name>``, and the samples that results are compared on.
+
+    Raises:
+        RecastError: it cannot be read or written, or the data do not fit.
+    """
+    writer = formats.by_name(settings.writing.to) if settings.writing.to else formats.for_writing(target)
+    model = pipeline.load(source, settings.reading)
+    if not writer.has_graph or not len(model.graph):
+        raise BadRecipe("only models with a graph can be compared by what they compute", str(source))
+    samples = _data(model, settings).compared.take(COMPARED)
+    return _Ending(source, target, writer, settings, (model, model))._write(model, folder)[0], samples
+
+
 def _weights(
     source: str | Path, path: Path, ends: tuple[ir.Model, Format], steps: list[Step], settings: Settings
 ) -> Compression:
@@ -306,7 +320,7 @@ class _Ending:
         progress.emit("comparing")
         old, new = both
         given = Path(self.source)
-        found = compare((old.files, new.files), samples.take(COMPARED))
+        found = compare((old.files, new.files), samples.take(COMPARED), self.settings.limits.timed)
         return replace(found, source_bytes=given.stat().st_size if given.is_file() else 0)
 
     def _certificate(self, result: Compression, made: Artifact) -> Path:

@@ -114,6 +114,13 @@ class OutputFailed(RecastError):
     exit_code = 5
 
 
+class Busy(RecastError):
+    """Another run of Recast is at work on the same files."""
+
+    code = "E305"
+    exit_code = 4
+
+
 class ParityFailure(RecastError):
     """The written model does not compute what the source computes."""
 

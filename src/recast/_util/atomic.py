@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,16 +65,35 @@ def commit(staged: list[tuple[Path, Path]]) -> None:
         for source, _ in staged:
             for file in [source, *source.rglob("*")] if source.is_dir() else [source]:
                 _sync(file)
-        for source, target in staged:
-            if source.is_dir() and target.is_dir():
-                old = Path(tempfile.mkdtemp(dir=source.parent))
-                os.rename(target, old / "old")
-            os.replace(source, target)
+        with undisturbed():
+            for source, target in staged:
+                if source.is_dir() and target.is_dir():
+                    old = Path(tempfile.mkdtemp(dir=source.parent))
+                    os.rename(target, old / "old")
+                os.replace(source, target)
         for folder in {target.parent for _, target in staged}:
             _sync(folder)
     except OSError as error:
         where = str(staged[-1][1])
         raise OutputFailed(f"writing failed: {error.strerror or error}", where, "free disk space and retry") from error
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Ctrl-C and SIGTERM wait for the end of the block: files that belong together are renamed together."""
+    if threading.current_thread() is not threading.main_thread():  # signals are handled in the main thread only
+        yield
+        return
+    came: list[int] = []
+    numbers = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not None]
+    before = {n: signal.signal(n, lambda number, _: came.append(number)) for n in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for first in came[:1]:
+            signal.raise_signal(first)
 
 
 def write_bytes(path: Path, data: bytes) -> None:

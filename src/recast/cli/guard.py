@@ -1,6 +1,6 @@
 """No traceback reaches the user: every error becomes one message and an exit code.
 
-0 ok, 2 usage, 3 refused input, 5 output, 6 verification or budget failed, 70 our defect, 130/143 interrupted.
+0 ok, 2 usage, 3 refused input, 4 busy, 5 output, 6 verification or budget failed, 70 our defect, 130/143 interrupted.
 """
 
 from __future__ import annotations

@@ -19,26 +19,36 @@ from recast.measure.data import Samples
 from recast.measure.subject import Subject
 
 _ROUNDS = 6
+_NAMES = ("original", "result")
 
 
-def compare(files: tuple[Sequence[Path], Sequence[Path]], samples: Samples) -> Comparison:
-    """Size, agreement, accuracy and speed of two artifacts (each: main file first, then companions).
+def compare(files: tuple[Sequence[Path], Sequence[Path]], samples: Samples, timed: bool = True) -> Comparison:
+    """Size, agreement, accuracy and (if ``timed``) speed of two artifacts (each: main file first, then companions).
 
     Raises:
         MissingDependency: the runtime is not installed.
         RecastError: a runtime refuses or dies.
     """
-    old, new = (Subject(name, paths[0]) for name, paths in zip(("original", "result"), files, strict=True))
+    old, new = (Subject(name, paths[0]) for name, paths in zip(_NAMES, files, strict=True))
     found = Comparison((_size(files[0]), _size(files[1])))
     with ExitStack() as ends:
         runners = ends.enter_context(old.running()), ends.enter_context(new.running())
         outputs = old.predict(runners[0], samples.feeds), new.predict(runners[1], samples.feeds)
         found = _agreement(found, outputs, samples)
-        rows = slice(0, next((int(s.shape[0]) for s in runners[0].inputs if _fixed(s.shape)), 1))
-        feeds = {
-            s.name: dict(s.feeds(r, _tiled(samples, rows), rows)) for s, r in zip((old, new), runners, strict=True)
-        }
-        return _speed(found, dict(zip(feeds, runners, strict=True)), feeds)
+        return _speed(found, (old, new), runners, samples) if timed else found
+
+
+def time_runs(found: Comparison, files: tuple[Path, Path], samples: Samples) -> Comparison:
+    """``found`` with the speed of two files (original, result) that Recast has written, in this or another process.
+
+    Raises:
+        MissingDependency: the runtime is not installed.
+        RecastError: a runtime refuses or dies.
+    """
+    old, new = (Subject(name, path, trust=True) for name, path in zip(_NAMES, files, strict=True))
+    with ExitStack() as ends:
+        runners = ends.enter_context(old.running()), ends.enter_context(new.running())
+        return _speed(found, (old, new), runners, samples)
 
 
 def _fixed(shape: tuple[int | str, ...]) -> bool:
@@ -88,12 +98,18 @@ def relative_error(old: np.ndarray, new: np.ndarray) -> float:
     return float(np.sqrt(np.mean(np.square(b - a))) / spread) if a.size else 0.0
 
 
-def _speed(found: Comparison, runners: dict[str, Runner], feeds: dict[str, dict[str, np.ndarray]]) -> Comparison:
+def _speed(
+    found: Comparison, subjects: tuple[Subject, Subject], runners: tuple[Runner, Runner], samples: Samples
+) -> Comparison:
     """Interleaved timing; a result that looks slower is timed a second time, and the better time counts."""
+    rows = slice(0, next((int(s.shape[0]) for s in runners[0].inputs if _fixed(s.shape)), 1))
+    tiled = _tiled(samples, rows)
+    feeds = {s.name: dict(s.feeds(r, tiled, rows)) for s, r in zip(subjects, runners, strict=True)}
+    opened = dict(zip(feeds, runners, strict=True))
     best: tuple[float, tuple[float, float]] | None = None
     for _ in range(2):
-        times = latency.interleaved(runners, feeds, _ROUNDS)
-        old, new = times["original"], times["result"]
+        times = latency.interleaved(opened, feeds, _ROUNDS)
+        old, new = (times[name] for name in _NAMES)
         ratio = statistics.median((new.median_s / old.median_s, new.fast_s / old.fast_s))
         if best is None or ratio < best[0]:
             best = (ratio, (old.median_s, new.median_s))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -37,6 +38,11 @@ class Limits:
     latency_s: float | None = None
     slower: float | None = None
     allow_worse: bool = False
+
+    @property
+    def timed(self) -> bool:
+        """Whether anything is asked of the speed; ``slower=math.inf`` asks nothing."""
+        return self.latency_s is not None or self.slower != math.inf
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,8 @@ def page(report: Report) -> str:
     data = report.data
     names = [m["name"] for m in data.get("models", ())] or [f["name"] for f in data.get("outputs", ())]
     title = "Evaluation" if data.get("models") else "Certificate"
+    if data.get("kind") == "tuning":
+        names, title = [data["source"], data["target"]], "Search"
     version = data.get("recast") or (data.get("tool") or {}).get("version") or ""
     body = "".join(_section(s) for s in report.sections())
     return (

@@ -14,7 +14,10 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 20, 34, 56
 
 @dataclass(frozen=True)
 class Point:
-    """A model: its cost (less is better), how good it is (more is better) with its interval, and its name."""
+    """A model: its cost (less is better), how good it is (more is better) with its interval, and its name.
+
+    One without a name is a small grey dot.
+    """
 
     name: str
     cost: float
@@ -47,7 +50,10 @@ def scatter(
         parts.append(svg.element("path", d=path, fill="none", stroke=svg.FAINT, stroke_dasharray="4 3", class_="front"))
     taken: list[tuple[float, float, float, float]] = [(x(p.cost) - 8, y(p.good) - 8, 16, 16) for p in points]
     for index, point in enumerate(points):
-        at, up, paint = x(point.cost), y(point.good), svg.colour(index)
+        at, up, paint = x(point.cost), y(point.good), _paint(points, index)
+        if not point.name and index not in best:
+            parts.append(svg.element("circle", svg.tip(point.tip), cx=at, cy=up, r=3, fill=svg.FAINT, opacity=0.6))
+            continue
         parts.append(svg.line(at, y(point.low), at, y(point.high), paint, stroke_width=1.5, opacity=0.45))
         for end in (point.low, point.high):
             parts.append(svg.line(at - 4, y(end), at + 4, y(end), paint, stroke_width=1.5, opacity=0.45))
@@ -55,8 +61,14 @@ def scatter(
         parts.append(ring if index in best else "")
         parts.append(svg.element("circle", svg.tip(point.tip or point.name), cx=at, cy=up, r=5.5, fill=paint))
     for index, point in enumerate(points):
-        parts.append(_name(point, x(point.cost), y(point.good), svg.colour(index), taken))
+        if point.name:
+            parts.append(_name(point, x(point.cost), y(point.good), _paint(points, index), taken))
     return svg.drawing(_WIDTH, _HEIGHT, parts, f"{names[1]} against {names[0]}")
+
+
+def _paint(points: Sequence[Point], index: int) -> str:
+    """The colour of a point: its place among those with a name."""
+    return svg.colour(sum(bool(p.name) for p in points[:index])) if points[index].name else svg.FAINT
 
 
 def _name(point: Point, at: float, up: float, paint: str, taken: list[tuple[float, float, float, float]]) -> str:

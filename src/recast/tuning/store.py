@@ -1,0 +1,104 @@
+"""A search as a file: an Optuna journal, one line a finished trial.
+
+A trial is appended as a whole or not at all, so that a killed search leaves no half-finished trials: at worst a torn
+last line, which is cut off when the file is opened. The file is Optuna's own format (``optuna-dashboard FILE`` shows
+it) and may hold several searches; each is found by the digest of what it was made from.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from recast._util.optional import need
+from recast.errors import BadRecipe, Busy, OutputFailed
+from recast.tuning.sampling import DIRECTIONS, frozen
+from recast.tuning.trial import Row
+
+if TYPE_CHECKING:
+    from optuna.study import Study
+
+
+@contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Keep a file or folder to this process; a killed process lets go of it.
+
+    Raises:
+        Busy: another search holds it.
+        OutputFailed: it cannot be opened.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except OSError as error:
+        raise OutputFailed(f"cannot be opened: {error.strerror}", str(path), "choose another place") from error
+    try:
+        _lock(handle, path)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _lock(handle: int, path: Path) -> None:
+    try:
+        import fcntl
+    except ImportError:  # not on Windows
+        return
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise Busy("another search is at work here", str(path), "wait for it, or name another --storage") from error
+
+
+class Store:
+    """The trials of one search; the caller holds the file."""
+
+    def __init__(self, path: Path, identity: str) -> None:
+        optuna: Any = need("optuna", "tune")
+        from optuna.storages import JournalStorage
+        from optuna.storages.journal import JournalFileBackend
+
+        logging.getLogger("optuna").setLevel(logging.ERROR)
+        _mend(path)
+        try:
+            backend = JournalFileBackend(str(path), lock_obj=_Held())
+            self._study: Study = optuna.create_study(
+                storage=JournalStorage(backend),
+                study_name=f"recast-{identity}",
+                directions=DIRECTIONS,
+                load_if_exists=True,
+            )
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise BadRecipe(
+                f"the storage is no journal of a search: {str(error)[:200]}", str(path), "name another --storage"
+            ) from error
+
+    def rows(self) -> list[Row]:
+        """What was found so far, in order."""
+        return [Row.from_dict(t.user_attrs["row"]) for t in self._study.get_trials(deepcopy=False)]
+
+    def add(self, row: Row) -> None:
+        """Append a finished trial."""
+        self._study.add_trial(frozen(row))
+
+
+class _Held:
+    """Optuna's own lock would outlive a killed process; the whole file is ours already."""
+
+    def acquire(self) -> bool:
+        """It is."""
+        return True
+
+    def release(self) -> None:
+        """Nothing to do."""
+
+
+def _mend(path: Path) -> None:
+    """Cut off a last line that was not written to its end."""
+    with open(path, "rb+") as file:
+        data = file.read()
+        if data and not data.endswith(b"\n"):
+            file.truncate(data.rfind(b"\n") + 1)
