@@ -7,6 +7,7 @@ it) and may hold several searches; each is found by the digest of what it was ma
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from collections.abc import Iterator
@@ -63,18 +64,10 @@ class Store:
 
         logging.getLogger("optuna").setLevel(logging.ERROR)
         _mend(path)
-        try:
-            backend = JournalFileBackend(str(path), lock_obj=_Held())
-            self._study: Study = optuna.create_study(
-                storage=JournalStorage(backend),
-                study_name=f"recast-{identity}",
-                directions=DIRECTIONS,
-                load_if_exists=True,
-            )
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise BadRecipe(
-                f"the storage is no journal of a search: {str(error)[:200]}", str(path), "name another --storage"
-            ) from error
+        storage = JournalStorage(JournalFileBackend(str(path), lock_obj=_Held()))
+        self._study: Study = optuna.create_study(
+            storage=storage, study_name=f"recast-{identity}", directions=DIRECTIONS, load_if_exists=True
+        )
 
     def rows(self) -> list[Row]:
         """What was found so far, in order."""
@@ -97,8 +90,22 @@ class _Held:
 
 
 def _mend(path: Path) -> None:
-    """Cut off a last line that was not written to its end."""
+    """Cut off a last line that was not written to its end.
+
+    Raises:
+        BadRecipe: the file is something else; it is left as it is.
+    """
     with open(path, "rb+") as file:
-        data = file.read()
-        if data and not data.endswith(b"\n"):
-            file.truncate(data.rfind(b"\n") + 1)
+        whole, newline, torn = file.read().rpartition(b"\n")
+        lines = whole.splitlines() if newline else []
+        if not all(_is_record(line) for line in lines) or (torn and not lines and not torn.startswith(b"{")):
+            raise BadRecipe("the storage is no journal of a search", str(path), "name another --storage")
+        file.truncate(len(whole) + len(newline))
+
+
+def _is_record(line: bytes) -> bool:
+    try:
+        told = json.loads(line)
+    except ValueError:
+        return False
+    return isinstance(told, dict) and "op_code" in told

@@ -102,7 +102,7 @@ class Judge:
         old, new = found.size_bytes
         far = {"smaller": new / old - 1 + 1e-9}
         if limits.size_bytes is not None:
-            far["size"] = new / limits.size_bytes - 1
+            far["size"] = new / max(limits.size_bytes, 1) - 1
         if found.accuracy is not None:
             drop = limits.drop if limits.drop is not None else DROP
             far["drop"] = (found.accuracy[0] - found.accuracy[1] - drop) / max(drop, 0.01)
@@ -113,7 +113,7 @@ class Judge:
             error = limits.error if limits.error is not None else ERROR
             far["error"] = min((found.error - error) / max(error, 0.01), _BROKEN)
         if limits.latency_s is not None and found.latency_s is not None:
-            far["latency"] = found.latency_s[1] / limits.latency_s - 1
+            far["latency"] = min(found.latency_s[1] / max(limits.latency_s, 1e-9) - 1, _BROKEN)
         if found.slowdown is not None:
             far["slower"] = found.slowdown / (limits.slower or SLOWER) - 1
         if all(v <= 0 for v in far.values()) and self.reasons(row):  # a part that was asked for besides these
