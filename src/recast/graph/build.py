@@ -11,6 +11,7 @@ import onnx_ir as ir
 
 from recast.graph import IR_VERSION, LAYER, OPSET, ORIGIN
 from recast.graph.infer import constant, infer_node
+from recast.graph.opsets import needed
 
 
 class Builder:
@@ -152,10 +153,12 @@ class Builder:
         )
 
     def model(self) -> ir.Model:
-        """The finished model."""
+        """The finished model, at the dialect's opset or a newer one that a node needs."""
         from recast import __version__
 
-        return ir.Model(self.graph(), ir_version=IR_VERSION, producer_name="recast", producer_version=__version__)
+        model = ir.Model(self.graph(), ir_version=IR_VERSION, producer_name="recast", producer_version=__version__)
+        model.opset_imports[""] = max(map(needed, model.graph.all_nodes()), default=OPSET)
+        return model
 
 
 def _attribute(name: str, value: Any) -> ir.Attr:

@@ -200,11 +200,27 @@ def test_mixed_precision_is_computed_in_float32_and_said(tmp_path: Path, rng: np
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("policy", ["float16", "bfloat16", "float64"])
-def test_other_precisions_are_refused(policy: str, tmp_path: Path) -> None:
-    keras.Sequential([keras.Input((7,)), L.Dense(5, dtype=policy)]).save(tmp_path / "m.keras")
-    with pytest.raises(UnsupportedType, match=policy):
+def test_other_precisions_are_refused(tmp_path: Path) -> None:
+    keras.Sequential([keras.Input((7,)), L.Dense(5, dtype="bfloat16")]).save(tmp_path / "m.keras")
+    with pytest.raises(UnsupportedType, match="bfloat16"):
         read(tmp_path / "m.keras", ReadOptions())
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("policy", "tolerance"), [("float16", 1e-2), ("float64", 1e-11)])
+def test_halves_and_doubles_are_computed_as_such(
+    policy: str, tolerance: float, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    """Each layer's inputs are cast to its own type: float32 goes in, ``policy`` comes out."""
+    layers = [L.Dense(5, dtype=policy), L.Rescaling(0.3, 0.1, dtype=policy), L.Softmax(1, dtype=policy)]
+    model = keras.Sequential([keras.Input((11, 7)), *layers, L.Dense(3, "relu", dtype=policy)])
+    for weight in model.variables:
+        weight.assign(rng.normal(0, 0.5, weight.shape))
+    model.save(tmp_path / "m.keras")
+    x = rng.normal(size=(3, 11, 7)).astype(np.float32)
+    found = converted(tmp_path / "m.keras", [x])[0]
+    assert found.dtype == policy
+    np.testing.assert_allclose(found, np.asarray(model(x)), rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.filterwarnings("ignore")

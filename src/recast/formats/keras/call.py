@@ -11,6 +11,7 @@ import onnx_ir as ir
 
 from recast.errors import BadShape, UnsupportedOp
 from recast.formats.keras.config import Layer, flatten
+from recast.formats.keras.promotion import element_type
 from recast.graph.build import Builder
 from recast.graph.finding import Finding
 
@@ -134,6 +135,11 @@ class LayerCall:
         """A constant: ints become int64, floats float32."""
         return self.b.const(data, dtype)
 
+    @property
+    def compute(self) -> ir.DataType:
+        """The type of floating point numbers that the layer computes in; mixed precision is computed in float32."""
+        return element_type(self.layer.policy) or ir.DataType.FLOAT
+
     def like(self, number: float, value: ir.Value) -> ir.Value:
         """A scalar of the element type of ``value``."""
         return self.b.const(np.asarray(number, dtype=(value.dtype or ir.DataType.FLOAT).numpy()))
@@ -159,8 +165,8 @@ class LayerCall:
                 f"layer {self.layer.path}",
                 "config and weights of the file do not belong together: save the model again",
             )
-        array = held.read()
-        return array if array.dtype in (np.float32, np.float64) or array.dtype.kind in "iub" else _single(array)
+        array: np.ndarray = held.read()
+        return array if array.dtype.kind in "fiub" else array.astype(np.float32)
 
     def param(
         self,
@@ -187,8 +193,8 @@ class LayerCall:
     def keep(self, key: str, array: np.ndarray) -> ir.Value:
         """Make an array an initializer of this layer. Large rearranged views are copied only when used."""
         name = f"{self.layer.path}/{key}"
-        if array.dtype == np.float64:
-            array = array.astype(np.float32)
+        if array.dtype.kind == "f" and array.dtype != self.compute.numpy():
+            array = array.astype(self.compute.numpy())
         if array.flags.c_contiguous:
             return self.b.weight(name, array)
         if array.nbytes <= _EAGER_BYTES:
@@ -244,7 +250,3 @@ class LayerCall:
     def refuse(self, why: str, fix: str = "") -> UnsupportedOp:
         """The error for a layer that cannot be read as it is configured."""
         return UnsupportedOp(f"{self.layer.class_name}: {why}", f"layer {self.layer.path}", fix)
-
-
-def _single(array: np.ndarray) -> np.ndarray:
-    return array.astype(np.float32)

@@ -55,6 +55,15 @@ class Layer:
     weights: dict[str, Any] = field(default_factory=dict)
     values: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def policy(self) -> str:
+        """The type the layer computes in: ``float16``; anything that the config does not say is ``float32``."""
+        given = self.config.get("dtype")
+        if isinstance(given, dict):
+            inner = given.get("config")
+            given = inner.get("name") if isinstance(inner, dict) else None
+        return str(given or "float32")
+
 
 @dataclass
 class Network:

@@ -28,6 +28,7 @@ class Reading:
         version: Keras's major version that wrote the file.
         masks: makes the mask of a tensor (bool, batch and time), or a text that says why it cannot be followed.
         findings: what the user must know.
+        zeros: tensors that are zero whatever the input is.
     """
 
     def __init__(self, builder: Builder, version: int) -> None:
@@ -35,6 +36,7 @@ class Reading:
         self.version = version
         self.masks: dict[ir.Value, Callable[[], ir.Value] | str] = {}
         self.findings: list[Finding] = []
+        self.zeros: set[ir.Value] = set()
 
     def check(self, network: Network) -> None:
         """Refuse all unknown classes in one error, before anything is built.
@@ -103,6 +105,8 @@ class Reading:
         if isinstance(given, ir.Value) and tensors and known.masking != "poison":
             self.masks.setdefault(tensors[0], lambda: given)
         with self.builder.layer(layer.path, layer.class_name):
+            if not layer.operation:
+                args = self._cast(args, LayerCall(self, layer, args, kwargs).compute)
             made = known.handler(LayerCall(self, layer, args, kwargs))
         masks = [self.masks[v] for v in tensors if v in self.masks]
         if masks and known.masking in ("keep", "poison"):
@@ -110,6 +114,17 @@ class Reading:
             mask = masks[0] if alone else f"it passed through '{layer.path}'"
             for value in flatten(made):
                 self.masks.setdefault(value, mask)
+        return made
+
+    def _cast(self, value: Any, dtype: ir.DataType) -> Any:
+        """Floating point tensors at the type that a layer computes in, as Keras casts them."""
+        if isinstance(value, list):
+            return [self._cast(v, dtype) for v in value]
+        if not isinstance(value, ir.Value) or value.dtype in (None, dtype) or not value.dtype.is_floating_point():
+            return value
+        made = self.builder.op("Cast", [value], {"to": int(dtype)})
+        if value in self.masks:
+            self.masks[made] = self.masks[value]
         return made
 
     def _chain(self, network: Network, inputs: list[ir.Value]) -> list[ir.Value]:

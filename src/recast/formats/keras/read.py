@@ -202,18 +202,16 @@ def _input(builder: Builder, layer: Layer, name: str, options: ReadOptions) -> i
 def _check_types(network: Network, reading: Reading) -> None:
     mixed, other = [], []
     for layer in network.all_layers():
-        policy = layer.config.get("dtype")
-        if isinstance(policy, dict):
-            policy = (policy.get("config") or {}).get("name", "") if isinstance(policy.get("config"), dict) else ""
-        if layer.class_name == "InputLayer" or policy in (None, "", "float32"):
+        policy = layer.policy
+        if layer.class_name == "InputLayer" or policy in ("float16", "float32", "float64"):
             continue
-        if str(policy).startswith("mixed_"):
+        if policy.startswith("mixed_"):
             mixed.append(layer.path)
-        elif not layer.operation and layer.network is None and str(policy).startswith(("float", "bfloat", "int8_from")):
+        elif not layer.operation and layer.network is None and policy.startswith(("float", "bfloat", "int8_from")):
             other.append(f"{layer.path} ({policy})")
     if other:
         raise UnsupportedType(
-            f"{len(other)} layers do not compute in float32: {', '.join(other[:8])}",
+            f"{len(other)} layers do not compute in floats of 16, 32 or 64 bits: {', '.join(other[:8])}",
             "model config",
             "set the layers' dtype policy to float32 and save again",
         )

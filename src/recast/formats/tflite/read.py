@@ -41,7 +41,6 @@ def read(path: Path, options: ReadOptions | None = None) -> ir.Model:
 def _read(file: File, options: ReadOptions) -> ir.Model:
     from recast.formats.tflite.read_scope import Reading, Scope, data_type
     from recast.graph.build import Builder
-    from recast.graph.opsets import needed
 
     reserved = set(file.output_names) - set(file.input_names)
     names = set(reserved)
@@ -67,8 +66,6 @@ def _read(file: File, options: ReadOptions) -> ir.Model:
         builder.output(value, name)
     _drop_unused(builder)
     model = builder.model()
-    if any(n.op_type == "BitCast" for n in model.graph.all_nodes()):  # newer than the dialect's opset
-        model.opset_imports[""] = max(map(needed, model.graph.all_nodes()))
     attach(model, shared.findings)
     return model
 

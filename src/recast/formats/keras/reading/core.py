@@ -43,8 +43,11 @@ def dense(c: LayerCall) -> ir.Value:
 @reads("Embedding", weights=lambda _: ["embeddings"], masking="use")
 def embedding(c: LayerCall) -> ir.Value:
     """Gather rows; with ``mask_zero`` id 0 is masked."""
-    table = c.param("embeddings", (c.get("input_dim"), c.get("output_dim")))
+    shape = (c.get("input_dim"), c.get("output_dim"))
     ids = c.x
+    if ids in c.reading.zeros and shape[0] == 1 and c.rank == 0 and not c.get("mask_zero", False):
+        return c.param("embeddings", shape, lambda table: table.reshape(-1))
+    table = c.param("embeddings", shape)
     if ids.dtype not in (ir.DataType.INT32, ir.DataType.INT64):
         ids = c.op("Cast", [ids], {"to": int(ir.DataType.INT32)})
     y = c.op("Gather", [table, ids], {"axis": 0})
@@ -205,7 +208,8 @@ def softmax(c: LayerCall) -> ir.Value:
 def rescaling(c: LayerCall) -> ir.Value:
     """x · scale + offset."""
     x = c.x
-    if x.dtype != ir.DataType.FLOAT:
-        x = c.op("Cast", [x], {"to": int(ir.DataType.FLOAT)})
-    y = c.op("Mul", [x, c.const(np.asarray(c.layer.config.get("scale", 1.0), np.float32))])
-    return c.op("Add", [y, c.const(np.asarray(c.layer.config.get("offset", 0.0), np.float32))])
+    if x.dtype != c.compute:
+        x = c.op("Cast", [x], {"to": int(c.compute)})
+    scale, offset = (np.asarray(c.layer.config.get(key, n)) for key, n in (("scale", 1.0), ("offset", 0.0)))
+    y = c.op("Mul", [x, c.const(scale.astype(c.compute.numpy()))])
+    return c.op("Add", [y, c.const(offset.astype(c.compute.numpy()))])

@@ -108,8 +108,8 @@ def _normalization_roles(config: Mapping[str, Any]) -> list[str]:
 def normalization(c: LayerCall) -> ir.Value:
     """(x − mean) / sqrt(variance), or back with ``invert``."""
     x = c.x
-    if x.dtype != ir.DataType.FLOAT:
-        x = c.op("Cast", [x], {"to": int(ir.DataType.FLOAT)})
+    if x.dtype != c.compute:
+        x = c.op("Cast", [x], {"to": int(c.compute)})
     axis = c.layer.config.get("axis", -1)
     axes = [] if axis is None else [a % c.rank for a in (axis if isinstance(axis, list) else [axis])]
     spread = [c.fixed(x, a) if a in axes else 1 for a in range(c.rank)]
@@ -119,7 +119,7 @@ def normalization(c: LayerCall) -> ir.Value:
         full = np.broadcast_to(data, [s for s in spread if s != 1] or ()) if data.size == 1 else data
         pair.append(full.astype(np.float64).reshape(spread))
     mean, deviation = pair[0], np.maximum(np.sqrt(pair[1]), 1e-7)
-    low, wide = c.made("mean", mean.astype(np.float32)), c.made("deviation", deviation.astype(np.float32))
+    low, wide = c.made("mean", mean), c.made("deviation", deviation)
     if c.get("invert", False):
         return c.op("Add", [c.op("Mul", [x, wide]), low])
     return c.op("Div", [c.op("Sub", [x, low]), wide])

@@ -1,82 +1,97 @@
-"""Operations of ``keras.ops`` in a functional graph (Keras 3): elementwise, reductions, comparisons."""
+"""Operations of ``keras.ops`` in a functional graph (Keras 3): elementwise, products, activations."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
-import numpy as np
 import onnx_ir as ir
 
+from recast.formats.keras import holding
 from recast.formats.keras.activation import FUNCTIONS
+from recast.formats.keras.arguments import argument, axes_of, numpy_type, operands, pair, promote, type_of, typed
 from recast.formats.keras.call import LayerCall
+from recast.formats.keras.promotion import is_float
 from recast.formats.keras.reading import reads
 
-
-def argument(c: LayerCall, name: str, position: int, default: Any = None) -> Any:
-    """An argument of an operation: keyword, config entry, or position."""
-    if name in c.kwargs:
-        return c.kwargs[name]
-    if name in c.layer.config:
-        return c.layer.config[name]
-    return c.args[position] if position < len(c.args) else default
-
-
-def tensor(c: LayerCall, value: Any, like: ir.Value | None = None) -> ir.Value:
-    """A tensor, or a number or array as a constant of the other operand's type."""
-    if isinstance(value, ir.Value):
-        return value
-    if value is None:
-        raise c.refuse("an argument is missing")
-    array = np.asarray(value)
-    wanted = like.dtype.numpy() if like is not None and like.dtype is not None else None
-    if wanted is not None and array.dtype.kind == "f" and wanted.kind in "iu":
-        raise c.refuse("a float number with an integer tensor", "cast the tensor first")
-    return c.b.const(array.astype(wanted) if wanted is not None else array.astype(np.float32))
-
-
-def operands(c: LayerCall) -> tuple[ir.Value, ir.Value]:
-    """Both operands at one type, whichever of them is a number."""
-    first, second = argument(c, "x1", 0), argument(c, "x2", 1)
-    if first is None:
-        first = argument(c, "x", 0)
-    if second is None:
-        second = argument(c, "y", 1)
-    if isinstance(first, ir.Value):
-        right = tensor(c, second, first)
-        left = first
-    else:
-        right = tensor(c, second)
-        left = tensor(c, first, right)
-    if left.dtype != right.dtype:
-        wide = left if left.dtype is not None and left.dtype.is_floating_point() else right
-        left, right = (cast(c, v, wide.dtype or ir.DataType.FLOAT) for v in (left, right))
-    return left, right
-
-
-def cast(c: LayerCall, value: ir.Value, dtype: ir.DataType) -> ir.Value:
-    """Cast where the type differs."""
-    return value if value.dtype == dtype else c.op("Cast", [value], {"to": int(dtype)})
-
-
-_BINARY = {
-    **{"Add": "Add", "Subtract": "Sub", "Multiply": "Mul", "Divide": "Div", "TrueDivide": "Div", "Power": "Pow"},
-    **{"Maximum": "Max", "Minimum": "Min", "Greater": "Greater", "Less": "Less", "Equal": "Equal"},
-    **{"GreaterEqual": "GreaterOrEqual", "LessEqual": "LessOrEqual"},
-    **{"LogicalAnd": "And", "LogicalOr": "Or", "LogicalXor": "Xor"},
+_ARITHMETIC = {
+    **{"Add": "Add", "Subtract": "Sub", "Multiply": "Mul", "Power": "Pow", "Maximum": "Max", "Minimum": "Min"}
 }
+_COMPARED = {
+    **{"Greater": "Greater", "Less": "Less", "Equal": "Equal"},
+    **{"GreaterEqual": "GreaterOrEqual", "LessEqual": "LessOrEqual"},
+}
+_LOGICAL = {"LogicalAnd": "And", "LogicalOr": "Or", "LogicalXor": "Xor"}
 
 
-@reads(*(f"ops.{name}" for name in _BINARY))
-def binary(c: LayerCall) -> ir.Value:
-    """Elementwise with broadcasting."""
-    return c.op(_BINARY[c.layer.class_name], operands(c))
+@reads(*(f"ops.{name}" for name in _ARITHMETIC))
+def arithmetic(c: LayerCall) -> ir.Value:
+    """Elementwise with broadcasting, at the promoted type."""
+    kind = c.layer.class_name
+    held = holding.added(c, pair(c)) if kind == "Add" else None
+    return held if held is not None else _power(c) if kind == "Power" else c.op(_ARITHMETIC[kind], operands(c))
 
 
-@reads("ops.NotEqual")
-def not_equal(c: LayerCall) -> ir.Value:
-    """Not(Equal)."""
-    return c.op("Not", [c.op("Equal", operands(c))])
+def _power(c: LayerCall) -> ir.Value:
+    """ONNX has powers of whole numbers of 32 and 64 bits; Keras computes the unsigned ones in int32."""
+    name = promote(c, pair(c))
+    work = name if is_float(name) or name == "int64" else "int32"
+    return typed(c, c.op("Pow", [typed(c, v, work) for v in pair(c)]), name)
+
+
+@reads("ops.Divide", "ops.TrueDivide")
+def divide(c: LayerCall) -> ir.Value:
+    """The quotient as a fraction, whole numbers too."""
+    return c.op("Div", operands(c, "float"))
+
+
+@reads("ops.DivideNoNan")
+def divide_no_nan(c: LayerCall) -> ir.Value:
+    """The quotient, 0 where the divisor is 0."""
+    left, right = operands(c, "float")
+    zero = c.like(0.0, left)
+    return c.op("Where", [c.op("Equal", [right, zero]), zero, c.op("Div", [left, right])])
+
+
+@reads("ops.FloorDivide")
+def floor_divide(c: LayerCall) -> ir.Value:
+    """Towards minus infinity; ONNX divides whole numbers towards 0, which is one more where the remainders differ."""
+    name = promote(c, pair(c))
+    left, right = (typed(c, v, name) for v in pair(c))
+    y = c.op("Div", [left, right])
+    if is_float(name):
+        return c.op("Floor", [y])
+    if name.startswith("uint"):
+        return y
+    rests = [c.op("Mod", [left, right], {"fmod": how}) for how in (0, 1)]
+    return c.op("Sub", [y, typed(c, c.op("Not", [c.op("Equal", rests)]), name)])
+
+
+@reads("ops.Mod", "ops.Fmod")
+def remainder(c: LayerCall) -> ir.Value:
+    """With the divisor's sign, or the dividend's (Fmod)."""
+    name = promote(c, pair(c), weak=False)
+    name = "int32" if name == "bool" else name
+    left, right = (typed(c, v, name) for v in pair(c))
+    if c.layer.class_name == "Fmod" or not is_float(name):
+        return c.op("Mod", [left, right], {"fmod": int(c.layer.class_name == "Fmod")})
+    rest, zero = c.op("Mod", [left, right], {"fmod": 1}), c.like(0.0, left)
+    signs = c.op("Xor", [c.op("Less", [v, zero]) for v in (rest, right)])
+    away = c.op("And", [signs, c.op("Not", [c.op("Equal", [rest, zero])])])
+    return c.op("Where", [away, c.op("Add", [rest, right]), rest])
+
+
+@reads(*(f"ops.{name}" for name in _COMPARED), "ops.NotEqual")
+def compare(c: LayerCall) -> ir.Value:
+    """Comparisons; numbers are tensors of 32 bits before they are compared."""
+    sides, name = operands(c, weak=False), c.layer.class_name
+    return c.op("Not", [c.op("Equal", sides)]) if name == "NotEqual" else c.op(_COMPARED[name], sides)
+
+
+@reads(*(f"ops.{name}" for name in _LOGICAL))
+def logical(c: LayerCall) -> ir.Value:
+    """Logic of whether the operands are not zero."""
+    held = holding.added(c, pair(c)) if c.layer.class_name == "LogicalOr" else None
+    return c.op(_LOGICAL[c.layer.class_name], [typed(c, v, "bool") for v in pair(c)]) if held is None else held
 
 
 @reads("ops.SquaredDifference")
@@ -86,26 +101,63 @@ def squared_difference(c: LayerCall) -> ir.Value:
     return c.op("Mul", [d, d])
 
 
-_UNARY = {
-    **{"Absolute": "Abs", "Abs": "Abs", "Negative": "Neg", "Exp": "Exp", "Log": "Log", "Sqrt": "Sqrt"},
+_SAME = {
+    **{"Absolute": "Abs", "Abs": "Abs", "Negative": "Neg", "Round": "Round", "Sign": "Sign"},
+    **{"Reciprocal": "Reciprocal", "Erf": "Erf"},
+}
+_FRACTIONS = {
+    **{"Exp": "Exp", "Log": "Log", "Sqrt": "Sqrt", "Floor": "Floor", "Ceil": "Ceil", "Tanh": "Tanh"},
     **{"Sin": "Sin", "Cos": "Cos", "Tan": "Tan", "Arcsin": "Asin", "Arccos": "Acos", "Arctan": "Atan", "Sinh": "Sinh"},
-    **{"Cosh": "Cosh", "Floor": "Floor", "Ceil": "Ceil", "Round": "Round", "Sign": "Sign", "Erf": "Erf"},
-    **{"Reciprocal": "Reciprocal", "LogicalNot": "Not", "Isnan": "IsNaN", "Isinf": "IsInf", "Tanh": "Tanh"},
+    **{"Cosh": "Cosh", "Arcsinh": "Asinh", "Arccosh": "Acosh", "Arctanh": "Atanh"},
 }
 
 
-@reads(*(f"ops.{name}" for name in _UNARY))
+@reads(*(f"ops.{name}" for name in _SAME))
 def unary(c: LayerCall) -> ir.Value:
-    """Elementwise, one operand."""
-    return c.op(_UNARY[c.layer.class_name], [c.x])
+    """Elementwise, of the same type; whole numbers are round already and have no reciprocal."""
+    name, whole = c.layer.class_name, not is_float(type_of(c, c.x))
+    if name == "Round" and argument(c, "decimals", 1, 0):
+        raise c.refuse("decimals")
+    if whole and name in ("Reciprocal", "Erf"):
+        raise c.refuse("whole numbers")
+    return c.op("Identity" if whole and name == "Round" else _SAME[name], [c.x])
+
+
+def fraction(c: LayerCall) -> ir.Value:
+    """The first tensor as floating point numbers: whole ones become float32."""
+    return c.x if is_float(type_of(c, c.x)) else typed(c, c.x, "float32")
+
+
+@reads(*(f"ops.{name}" for name in _FRACTIONS))
+def function(c: LayerCall) -> ir.Value:
+    """Elementwise functions with fractional results."""
+    return c.op(_FRACTIONS[c.layer.class_name], [fraction(c)])
+
+
+@reads("ops.LogicalNot")
+def logical_not(c: LayerCall) -> ir.Value:
+    """Whether it is zero."""
+    return c.op("Not", [typed(c, c.x, "bool")])
+
+
+_ODD = {"Isinf": {}, "Isposinf": {"detect_negative": 0}, "Isneginf": {"detect_positive": 0}, "Isnan": {}}
+
+
+@reads(*(f"ops.{name}" for name in _ODD))
+def odd(c: LayerCall) -> ir.Value:
+    """Where numbers are infinite, or none."""
+    name = c.layer.class_name
+    return c.op("IsNaN" if name == "Isnan" else "IsInf", [fraction(c)], _ODD[name])
 
 
 @reads("ops.Square", "ops.Rsqrt", "ops.Log1p", "ops.Expm1", "ops.Log2", "ops.Log10")
 def composed(c: LayerCall) -> ir.Value:
     """Elementwise functions that ONNX does not have."""
-    x, name = c.x, c.layer.class_name
+    name = c.layer.class_name
     if name == "Square":
+        x = typed(c, c.x, "int32") if type_of(c, c.x) == "bool" else c.x
         return c.op("Mul", [x, x])
+    x = fraction(c)
     if name == "Rsqrt":
         return c.op("Reciprocal", [c.op("Sqrt", [x])])
     if name == "Log1p":
@@ -153,90 +205,48 @@ def softmax(c: LayerCall) -> ir.Value:
     return c.op(c.layer.class_name, [c.x], {"axis": axis % c.rank})
 
 
-_REDUCE = {
-    **{"Mean": "ReduceMean", "Sum": "ReduceSum", "Max": "ReduceMax", "Min": "ReduceMin", "Prod": "ReduceProd"},
-    **{"Amax": "ReduceMax", "Amin": "ReduceMin", "Logsumexp": "ReduceLogSumExp"},
-}
-
-
-def axes_of(c: LayerCall, axis: Any) -> list[int]:
-    """Axes as a sorted list; None: all."""
-    if axis is None:
-        return list(range(c.rank))
-    return sorted(int(a) % c.rank for a in (axis if isinstance(axis, list | tuple) else [axis]))
-
-
-@reads(*(f"ops.{name}" for name in _REDUCE))
-def reduce(c: LayerCall) -> ir.Value:
-    """Reduce over axes."""
-    if argument(c, "initial", 9) is not None or argument(c, "where", 9) is not None:
-        raise c.refuse("initial values")
-    axes, keep = axes_of(c, argument(c, "axis", 1)), int(bool(argument(c, "keepdims", 2, False)))
-    return c.op(_REDUCE[c.layer.class_name], [c.x, c.const(axes)], {"keepdims": keep})
-
-
-@reads("ops.Var", "ops.Std")
-def spread(c: LayerCall) -> ir.Value:
-    """Population variance, or its root."""
-    axes, keep = c.const(axes_of(c, argument(c, "axis", 1))), int(bool(argument(c, "keepdims", 2, False)))
-    centred = c.op("Sub", [c.x, c.op("ReduceMean", [c.x, axes], {"keepdims": 1})])
-    y = c.op("ReduceMean", [c.op("Mul", [centred, centred]), axes], {"keepdims": keep})
-    return c.op("Sqrt", [y]) if c.layer.class_name == "Std" else y
-
-
-@reads("ops.Argmax", "ops.Argmin")
-def arg(c: LayerCall) -> ir.Value:
-    """Index of the largest or smallest; Keras gives int32."""
-    axis = argument(c, "axis", 1)
-    if axis is None:
-        raise c.refuse("without an axis")
-    keep = int(bool(argument(c, "keepdims", 2, False)))
-    y = c.op("ArgMax" if c.layer.class_name == "Argmax" else "ArgMin", [c.x], {"axis": axis % c.rank, "keepdims": keep})
-    return c.op("Cast", [y], {"to": int(ir.DataType.INT32)})
-
-
 @reads("ops.Clip")
 def clip(c: LayerCall) -> ir.Value:
-    """Between two numbers."""
+    """Between two limits, which take the tensor's type."""
     low, high = argument(c, "x_min", 1), argument(c, "x_max", 2)
+    name = type_of(c, c.x)
+    x = typed(c, c.x, "int32" if name == "bool" else name)
     if isinstance(low, ir.Value) or isinstance(high, ir.Value):
-        return c.op("Min", [c.op("Max", [c.x, tensor(c, low, c.x)]), tensor(c, high, c.x)])
-    return c.op("Clip", [c.x, None if low is None else c.like(low, c.x), None if high is None else c.like(high, c.x)])
+        return c.op("Min", [c.op("Max", [x, typed(c, low, type_of(c, x))]), typed(c, high, type_of(c, x))])
+    return c.op("Clip", [x, *(None if limit is None else c.like(limit, x) for limit in (low, high))])
 
 
 @reads("ops.Cast")
 def cast_op(c: LayerCall) -> ir.Value:
     """To another element type."""
-    name = str(argument(c, "dtype", 1)).upper()
-    name = {"FLOAT32": "FLOAT", "FLOAT64": "DOUBLE"}.get(name, name)
-    if name not in ir.DataType.__members__:
-        raise c.refuse(f"the type {name.lower()}")
-    return c.op("Cast", [c.x], {"to": int(ir.DataType[name])})
-
-
-@reads("ops.Where")
-def where(c: LayerCall) -> ir.Value:
-    """condition ? x1 : x2."""
-    condition = argument(c, "condition", 0)
-    first, second = argument(c, "x1", 1), argument(c, "x2", 2)
-    like = first if isinstance(first, ir.Value) else second if isinstance(second, ir.Value) else None
-    return c.op("Where", [condition, tensor(c, first, like), tensor(c, second, like)])
+    name = str(argument(c, "dtype", 1))
+    held = holding.constant(c.x)
+    if held is not None:
+        return holding.constant_as(c, c.x, held.astype(numpy_type(c, name)))
+    y = typed(c, c.x, name)
+    return y if y is not c.x else c.op("Identity", [y])
 
 
 @reads("ops.Matmul", "ops.Dot")
 def matmul(c: LayerCall) -> ir.Value:
-    """Matrix product."""
-    left, right = operands(c)
+    """Matrix product; of 8-bit integers in 32 bits, of narrow ones at their own type."""
+    name = promote(c, pair(c))
+    short = 1 in (len(c.dims(v)) for v in pair(c) if isinstance(v, ir.Value))
+    wide = "int32" if [type_of(c, v) for v in pair(c)] == ["int8", "int8"] and not short else name
+    work = {"int8": "int32", "int16": "int32", "uint8": "uint32", "uint16": "uint32"}.get(name, name)
+    left, right = (typed(c, v, work) for v in pair(c))
     if c.layer.class_name == "Dot" and len(c.dims(right)) > 2:
         raise c.refuse("tensors of rank over 2")
-    return c.op("MatMul", [left, right])
+    return typed(c, c.op("MatMul", [left, right]), wide)
 
 
 @reads("ops.Einsum")
 def einsum(c: LayerCall) -> ir.Value:
     """Any contraction."""
     equation = str(argument(c, "subscripts", 0)).replace(" ", "")
-    return c.op("Einsum", c.tensors, {"equation": equation})
+    values = [v for v in c.args if not isinstance(v, str)]
+    name = promote(c, values)
+    return c.op("Einsum", [typed(c, v, name) for v in values], {"equation": equation})
 
 
 @reads("ops.Normalize")
@@ -244,7 +254,7 @@ def normalize(c: LayerCall) -> ir.Value:
     """x / L2 norm."""
     if argument(c, "order", 2, 2) != 2:
         raise c.refuse("norms other than L2")
-    axis = argument(c, "axis", 1, -1)
-    square = c.op("ReduceSum", [c.op("Mul", [c.x, c.x]), c.const(axes_of(c, axis))], {"keepdims": 1})
+    axes = c.const(axes_of(c, argument(c, "axis", 1, -1)))
+    square = c.op("ReduceSum", [c.op("Mul", [c.x, c.x]), axes], {"keepdims": 1})
     epsilon = float(argument(c, "epsilon", 3) or 1e-7)
     return c.op("Div", [c.x, c.op("Sqrt", [c.op("Max", [square, c.like(epsilon**2, c.x)])])])

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from recast.formats.keras import holding
+from recast.formats.keras.arguments import argument, promote, type_of, typed
 from recast.formats.keras.call import LayerCall
 from recast.formats.keras.reading import reads
-from recast.formats.keras.reading.ops import argument
 
 _FAR = 2**62
 
@@ -62,7 +63,8 @@ def item(c: LayerCall, x: ir.Value, key: Any) -> ir.Value:
 @reads("ops.Reshape")
 def reshape(c: LayerCall) -> ir.Value:
     """To a shape that includes the batch; its size or -1 in front keeps the batch."""
-    target = [-1 if t is None else t for t in argument(c, "newshape", 1) or argument(c, "shape", 1)]
+    given = argument(c, "newshape", 1)
+    target = [-1 if t is None else t for t in (argument(c, "shape", 1) if given is None else given)]
     if not all(isinstance(t, int) for t in target):
         raise c.refuse("a shape made of tensors")
     return to_shape(c, c.x, target)
@@ -70,6 +72,9 @@ def reshape(c: LayerCall) -> ir.Value:
 
 def to_shape(c: LayerCall, x: ir.Value, target: list[int]) -> ir.Value:
     """Reshape; where the rest keeps its size, the batch stays symbolic."""
+    held = holding.constant(x)
+    if held is not None:
+        return holding.constant_as(c, x, held.reshape(target))
     sizes = c.dims(x)
     rest = [d for d in sizes[1:] if d is not None]
     if target and target[0] == -1 and len(rest) == len(sizes) - 1 and -1 not in target[1:]:
@@ -79,6 +84,12 @@ def to_shape(c: LayerCall, x: ir.Value, target: list[int]) -> ir.Value:
             y.shape = ir.Shape([batch, *target[1:]])
         return y
     return c.op("Reshape", [x, c.const(target)])
+
+
+@reads("ops.Copy")
+def copy(c: LayerCall) -> ir.Value:
+    """The tensor itself."""
+    return c.op("Identity", [c.x])
 
 
 @reads("ops.Transpose")
@@ -127,10 +138,9 @@ def squeeze(c: LayerCall) -> ir.Value:
 def join(c: LayerCall) -> ir.Value:
     """Along an axis, old or new."""
     given = argument(c, "xs", 0) or argument(c, "x", 0)
-    values = [v for v in given if isinstance(v, ir.Value)]
-    if len(values) != len(given):
-        raise c.refuse("a constant among the tensors")
-    axis = int(argument(c, "axis", 1, -1 if c.layer.class_name == "Concatenate" else 0))
+    name = promote(c, given)
+    values = [typed(c, v, name) for v in given]
+    axis = int(argument(c, "axis", 1, 0))
     rank = len(c.dims(values[0]))
     if c.layer.class_name == "Stack":
         axis %= rank + 1
@@ -161,12 +171,11 @@ def pad(c: LayerCall) -> ir.Value:
         width = [[width, width]] * c.rank
     if len(width) == 1:
         width = width * c.rank
-    modes = {"constant": "constant", "reflect": "reflect", "edge": "edge"}
-    if mode not in modes or len(width) != c.rank:
+    if mode not in ("constant", "reflect", "edge") or len(width) != c.rank:
         raise c.refuse(f"mode '{mode}', width {width}")
-    fill = argument(c, "constant_values", 3)
+    fill = argument(c, "constant_values", 1 if "pad_width" in c.layer.config else 3)
     pads = c.const([*[int(w[0]) for w in width], *[int(w[1]) for w in width]])
-    return c.op("Pad", [c.x, pads, None if fill is None else c.like(float(fill), c.x)], {"mode": modes[mode]})
+    return c.op("Pad", [c.x, pads, None if fill is None else typed(c, fill, type_of(c, c.x))], {"mode": mode})
 
 
 @reads("ops.Tile")
@@ -174,9 +183,9 @@ def tile(c: LayerCall) -> ir.Value:
     """Repeat whole tensors."""
     repeats = argument(c, "repeats", 1)
     repeats = [repeats] if isinstance(repeats, int) else list(repeats)
-    if len(repeats) > c.rank:
-        raise c.refuse("more repeats than axes")
-    return c.op("Tile", [c.x, c.const([1] * (c.rank - len(repeats)) + repeats)])
+    new = len(repeats) - c.rank
+    x = c.op("Unsqueeze", [c.x, c.const(list(range(new)))]) if new > 0 else c.x
+    return c.op("Tile", [x, c.const([1] * -new + repeats)])
 
 
 @reads("ops.Repeat")
@@ -199,27 +208,8 @@ def flip(c: LayerCall) -> ir.Value:
     return c.op("Slice", [c.x, c.const([-1] * count), ends, c.const([int(a) % c.rank for a in axes]), back])
 
 
-@reads("ops.Take")
-def take(c: LayerCall) -> ir.Value:
-    """Gather along an axis; indices may be constants."""
-    indices, axis = argument(c, "indices", 1), argument(c, "axis", 2)
-    if axis is None:
-        raise c.refuse("without an axis")
-    if not isinstance(indices, ir.Value):
-        indices = c.b.const(np.asarray(indices, np.int64))
-    return c.op("Gather", [c.x, indices], {"axis": int(axis) % c.rank})
-
-
 @reads("ops.BroadcastTo")
 def broadcast_to(c: LayerCall) -> ir.Value:
     """Expand to a fixed shape."""
     shape = [1 if s in (None, -1) else int(s) for s in argument(c, "shape", 1)]
     return c.op("Expand", [c.x, c.const(shape)])
-
-
-@reads("ops.OneHot")
-def one_hot(c: LayerCall) -> ir.Value:
-    """Rows of an identity matrix."""
-    count, axis = int(argument(c, "num_classes", 1)), int(argument(c, "axis", 2, -1))
-    pair = c.b.const(np.asarray([0.0, 1.0], np.float32))
-    return c.op("OneHot", [c.x, c.const(count), pair], {"axis": axis})

@@ -19,7 +19,6 @@ _SAME = {
     "Log": "Log",
     "Sqrt": "Sqrt",
     "Abs": "Abs",
-    "Neg": "Neg",
     "Floor": "Floor",
     "Ceil": "Ceil",
     "Sign": "Sign",
@@ -97,6 +96,15 @@ def binary(c: Call) -> ir.Value:
     if c.op in ("Div", "Divs", "RealDiv") and not is_float(a):
         raise Refusal("a true division of whole numbers")
     return c.b.op(_BINARY[c.op], [a, b])
+
+
+@reads("Neg")
+def negative(c: Call) -> ir.Value:
+    """ONNX's Neg takes no unsigned numbers: they wrap around below 0."""
+    x = c.value(0)
+    if x.dtype is not None and x.dtype.is_integer() and not x.dtype.is_signed():
+        return c.b.op("Sub", [like(c, 0, x), x])
+    return c.b.op("Neg", [x])
 
 
 @reads("NotEqual")

@@ -7,6 +7,7 @@ import onnx_ir as ir
 from recast.formats.mindspore.read import Call
 from recast.formats.mindspore.reading import Refusal, reads
 from recast.formats.mindspore.reading.elementwise import is_float, truncated
+from recast.graph.bits import shift
 
 
 @reads("TruncateDiv")
@@ -26,8 +27,8 @@ def invert(c: Call) -> ir.Value:
 
 
 @reads("LeftShift", "RightShift")
-def shift(c: Call) -> ir.Value:
+def move_bits(c: Call) -> ir.Value:
     a, b = c.value(0), c.value(1)
     if a.dtype != b.dtype:
         raise Refusal(f"it mixes {a.dtype} and {b.dtype}")
-    return c.b.op("BitShift", [a, b], {"direction": "LEFT" if c.op == "LeftShift" else "RIGHT"})
+    return shift(c.b, a, b, left=c.op == "LeftShift")

@@ -130,10 +130,28 @@ def same_pads(sizes: tuple[int | str | None, ...], window: dict[str, Any]) -> li
     return [*begins, *ends]
 
 
-@reads("Conv2DTranspose", "Conv2DBackpropInput", "Conv3DTranspose")
+@reads("Conv3DTranspose")
+def conv3d_transpose(c: Call) -> ir.Value:
+    """Its output's size follows from the padding and ``output_padding``."""
+    channels_first(c)
+    mode, shape = mode_of(c.attribute("pad_mode", "valid")), static_shape(c.value(1))
+    if mode == SAME or shape is None:
+        raise Refusal("SAME padding in three dimensions" if mode == SAME else "its kernel's shape is not known")
+    attributes = {
+        "kernel_shape": list(shape[2:]),
+        "strides": spatial(c.attribute("stride", None) or c.attribute("strides", 1), 3),
+        "dilations": spatial(c.attribute("dilation", None) or c.attribute("dilations", 1), 3),
+        "pads": split_pads(c.attribute("pad"), 3) if mode == PAD else [0] * 6,
+        "output_padding": spatial(c.attribute("output_padding", 0), 3),
+        "group": c.attribute("group", 1),
+    }
+    return c.b.op("ConvTranspose", [c.value(0), c.value(1)], attributes)
+
+
+@reads("Conv2DTranspose", "Conv2DBackpropInput")
 def conv_transpose(c: Call) -> ir.Value:
     channels_first(c)
-    x, weights, count = c.value(0), c.value(1), 3 if c.op == "Conv3DTranspose" else 2
+    x, weights, count = c.value(0), c.value(1), 2
     shape, sizes = static_shape(weights), dims(x)[2:]
     wanted = c.arg("input_size", 2, ())
     if isinstance(wanted, ir.Value):

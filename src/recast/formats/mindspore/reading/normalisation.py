@@ -34,7 +34,14 @@ def layer_norm(c: Call) -> tuple[Any, ...]:
     if axis != params:
         raise Refusal("begin_norm_axis and begin_params_axis differ")
     epsilon = float(c.arg("epsilon", 5, 1e-7))
-    return (c.b.op("LayerNormalization", [x, scale, bias], {"axis": axis - rank, "epsilon": epsilon}),)
+    y = c.b.op("LayerNormalization", [x, scale, bias], {"axis": axis - rank, "epsilon": epsilon})
+    axes = c.b.const(list(range(axis, rank)))
+    mean = c.b.op("ReduceMean", [x, axes], {"keepdims": 1})
+    centred = c.b.op("Sub", [x, mean])
+    variance = c.b.op("ReduceMean", [c.b.op("Mul", [centred, centred]), axes], {"keepdims": 1})
+    if c.op == "LayerNorm":
+        return y, mean, variance
+    return y, mean, c.b.op("Reciprocal", [c.b.op("Sqrt", [c.b.op("Add", [variance, like(c, epsilon, x)])])])
 
 
 @reads("GroupNorm")

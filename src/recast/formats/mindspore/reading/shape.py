@@ -282,10 +282,15 @@ def _padded(c: Call, x: ir.Value, pads: list[int], mode: str) -> ir.Value:
     inputs = [x, c.b.const(pads, np.int64)]
     held = c.args[2] if len(c.args) > 2 else None
     if mode == "constant" and held is not None:
-        array = const(c.reader.value(held, x.dtype))
-        if array is None or array.size != 1 or x.dtype is None:
-            raise Refusal("its value is not constant")
-        inputs.append(c.b.const(array.reshape(()).astype(x.dtype.numpy())))
+        value = c.reader.value(held, x.dtype)
+        array = const(value)
+        if x.dtype is None or (array is not None and array.size != 1):
+            raise Refusal("its value is not one number")
+        if array is None:
+            value = value if value.dtype == x.dtype else c.b.op("Cast", [value], {"to": int(x.dtype)})
+            inputs.append(c.b.op("Reshape", [value, c.b.const([], np.int64)]))
+        else:
+            inputs.append(c.b.const(array.reshape(()).astype(x.dtype.numpy())))
     return c.b.op("Pad", inputs, {"mode": names[mode]})
 
 

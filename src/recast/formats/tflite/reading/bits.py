@@ -7,8 +7,8 @@ import onnx_ir as ir
 
 from recast.formats.tflite.read_call import Call
 from recast.formats.tflite.reading import reads
+from recast.graph.bits import shift
 
-_UNSIGNED = {8: ir.DataType.UINT32, 16: ir.DataType.UINT32, 32: ir.DataType.UINT32, 64: ir.DataType.UINT64}
 _WORD = 32
 
 
@@ -48,22 +48,8 @@ def bitcast(c: Call) -> None:
 
 @reads("RIGHT_SHIFT")
 def right_shift(c: Call) -> None:
-    """Of unsigned numbers; a negative one is ``-1 - ((-1 - x) >> n)``, which keeps its sign."""
-    x, by = c.x(0), c.x(1)
-    dtype = x.dtype
-    if dtype is None or not dtype.is_integer():
+    """Shifts that copy the sign."""
+    x = c.x(0)
+    if x.dtype is None or not x.dtype.is_integer():
         raise c.bad("a shift of no integer")
-    unsigned = _UNSIGNED[_width(dtype)]
-
-    def shifted(value: ir.Value) -> ir.Value:
-        bits = [c.cast(v, unsigned) for v in (value, by)]
-        return c.cast(c.b.op("BitShift", bits, {"direction": "RIGHT"}), dtype)
-
-    if not dtype.is_signed():
-        c.out(shifted(x))
-        return
-    zero, least = (c.b.const(np.array(v, dtype.numpy()), dtype.numpy(), "number") for v in (0, -1))
-    negative = c.b.op("Less", [x, zero])
-    size = c.b.op("Where", [negative, c.b.op("Sub", [least, x]), x])
-    moved = shifted(size)
-    c.out(c.b.op("Where", [negative, c.b.op("Sub", [least, moved]), moved]))
+    c.out(shift(c.b, x, c.x(1), left=False))

@@ -1,0 +1,39 @@
+"""Shifts of signed integers, which ONNX has only from opset 28 on, by shifts of unsigned ones."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from recast.graph.build import Builder
+
+
+def shift(b: Builder, x: ir.Value, by: ir.Value, left: bool) -> ir.Value:
+    """``x`` moved by 0 to width - 1 bits; to the right its sign is copied.
+
+    Args:
+        b: where the nodes go.
+        x: integers of any width.
+        by: how far, of any integer type; broadcasts.
+        left: the direction.
+
+    Returns:
+        The result, of the type of ``x``. To the right a negative number is ``-1 - ((-1 - x) >> n)``.
+    """
+    dtype = x.dtype or ir.DataType.INT32
+    unsigned = ir.DataType.UINT64 if dtype.itemsize == 8 else ir.DataType.UINT32
+
+    def cast(value: ir.Value, to: ir.DataType) -> ir.Value:
+        return value if value.dtype == to else b.op("Cast", [value], {"to": int(to)})
+
+    def moved(value: ir.Value) -> ir.Value:
+        bits = [cast(v, unsigned) for v in (value, by)]
+        return cast(b.op("BitShift", bits, {"direction": "LEFT" if left else "RIGHT"}), dtype)
+
+    if left or not dtype.is_signed():
+        return moved(x)
+    zero, least = (b.const(np.array(n, dtype.numpy()), name="number") for n in (0, -1))
+    negative = b.op("Less", [x, zero])
+    size = b.op("Where", [negative, b.op("Sub", [least, x]), x])
+    found = moved(size)
+    return b.op("Where", [negative, b.op("Sub", [least, found]), found])
