@@ -210,6 +210,7 @@ def rescaling(c: LayerCall) -> ir.Value:
     x = c.x
     if x.dtype != c.compute:
         x = c.op("Cast", [x], {"to": int(c.compute)})
-    scale, offset = (np.asarray(c.layer.config.get(key, n)) for key, n in (("scale", 1.0), ("offset", 0.0)))
+    given = [c.layer.config.get(key, n) for key, n in (("scale", 1.0), ("offset", 0.0))]
+    scale, offset = (np.asarray(n, np.float32) for n in given)  # whatever the layer computes in
     y = c.op("Mul", [x, c.const(scale.astype(c.compute.numpy()))])
     return c.op("Add", [y, c.const(offset.astype(c.compute.numpy()))])
