@@ -108,6 +108,8 @@ def reshape_to(c: LayerCall, x: ir.Value, target: list[int]) -> ir.Value:
         if known == 0 or total % known:
             raise c.refuse(f"{total} values do not fit {target}")
         target = [total // known if t == -1 else t for t in target]
+    if 0 in target:  # sizes, where ONNX would copy what the input has
+        return c.op("Reshape", [x, c.const([c.fixed(x, 0), *target])], {"allowzero": 1})
     return c.op("Reshape", [x, c.const([0, *target])])
 
 

@@ -83,7 +83,7 @@ def to_shape(c: LayerCall, x: ir.Value, target: list[int]) -> ir.Value:
         if int(np.prod(rest)) == int(np.prod(target[1:])):
             y.shape = ir.Shape([batch, *target[1:]])
         return y
-    return c.op("Reshape", [x, c.const(target)])
+    return c.op("Reshape", [x, c.const(target)], {"allowzero": 1} if 0 in target else None)
 
 
 @reads("ops.Copy")
