@@ -20,6 +20,11 @@ from recast.measure.subject import Subject
 
 _ROUNDS = 6
 _NAMES = ("original", "result")
+=======
+_CLEARLY = 0.9  # of the original's time: nothing to look at again
+_SECONDS, _MOST = 6.0, 60  # for the longer timing, and its most rounds
+_TURNS = 10  # runs in a turn, roughly
+>>>>>>> 9d42ed0 (Equalisation, activation-aware scaling and mixed precision; fast models are timed with more turns before the gate; rounding costs half)
 
 
 def compare(files: tuple[Sequence[Path], Sequence[Path]], samples: Samples, timed: bool = True) -> Comparison:
@@ -98,6 +103,7 @@ def relative_error(old: np.ndarray, new: np.ndarray) -> float:
     return float(np.sqrt(np.mean(np.square(b - a))) / spread) if a.size else 0.0
 
 
+<<<<<<< HEAD
 def _speed(
     found: Comparison, subjects: tuple[Subject, Subject], runners: tuple[Runner, Runner], samples: Samples
 ) -> Comparison:
@@ -116,3 +122,5 @@ def _speed(
         if ratio <= SLOWER:
             break
     return found if best is None else replace(found, slowdown=best[0], latency_s=best[1])
+_CLEARLY = 0.9  # of the original's time: nothing to look at again
+_SECONDS, _MOST = 3.0, 60  # for the longer timing, and its most rounds

@@ -156,10 +156,11 @@ def _descend(
         for j in range(w.shape[1]):
             new = np.where(free[:, j], grid.round(q[:, j] + slope[:, j] / (h[j, j] * wide[:, j])), 0.0)
             step = (new - q[:, j]) * wide[:, j]
-            if step.any():
+            rows = np.flatnonzero(step)
+            if rows.size:
                 moved = True
-                q[:, j] = new
-                slope -= np.outer(step, h[j])
+                q[rows, j] = new[rows]
+                slope[rows, j + 1 :] -= np.outer(step[rows], h[j, j + 1 :])  # earlier columns wait for the next pass
         if not moved:
             break
     return q, scale

@@ -53,9 +53,9 @@ class Weights:
 
     def plan(self, model: ir.Model, statistics: Statistics) -> Plan:
         """Integers layer by layer, then the edits."""
-        wanted, skips = self._wanted(model)
-        blocks = self.block if self.block >= 0 else (BLOCK if statistics.target == "onnx" and self.bits <= 4 else 0)
-        goals = {layer: Goal(Grid.symmetric(self.bits), blocks if _dense(layer) else 0) for layer in wanted}
+        wanted, skips = self.wanted(model)
+        grid = Grid.symmetric(self.bits)
+        goals = {la: Goal(grid, block_of(la, self.block, self.bits, statistics.target)) for la in wanted}
         samples = statistics.samples
         rounding = self.rounding
         findings: list[Finding] = []
@@ -69,12 +69,13 @@ class Weights:
         else:
             rounded = [round_nearest(model, layer, goal, rounding) for layer, goal in goals.items()]
         edits = [
-            e for made in rounded for e in _edits(made, self.bits, goals[made.layer].block, statistics.target == "onnx")
+            e for made in rounded for e in packed(made, self.bits, goals[made.layer].block, statistics.target == "onnx")
         ]
         notes = {"bits": self.bits, "rounding": {m.layer.node: m.how for m in rounded}}
         return Plan(f"int{self.bits} weights ({rounding})", tuple(edits), tuple(skips), tuple(findings), notes)
 
-    def _wanted(self, model: ir.Model) -> tuple[list[Layer], list[Skip]]:
+    def wanted(self, model: ir.Model) -> tuple[list[Layer], list[Skip]]:
+        """Layers whose weights are worth packing, and why others are left alone."""
         wanted, skips, taken = [], [], set()
         for layer in layers(model):
             size = weight_of(model, layer.weight).size
@@ -90,11 +91,15 @@ class Weights:
         return wanted, skips
 
 
-def _dense(layer: Layer) -> bool:
-    return layer.op in ("Gemm", "MatMul", "Gather")
+def block_of(layer: Layer, wish: int, bits: int, target: str) -> int:
+    """Inputs of a layer that share a scale (0: all); ``wish`` as ``Weights.block``."""
+    if layer.op not in ("Gemm", "MatMul", "Gather"):
+        return 0
+    return wish if wish >= 0 else (BLOCK if target == "onnx" and bits <= 4 else 0)
 
 
-def _edits(made: Rounded, bits: int, block: int, onnx: bool) -> list[Edit]:
+def packed(made: Rounded, bits: int, block: int, onnx: bool) -> list[Edit]:
+    """The edits that store a layer's integers."""
     layer = made.layer
     edits: list[Edit] = []
     if made.bias is not None and made.how == "gptq":
