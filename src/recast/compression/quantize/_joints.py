@@ -69,9 +69,11 @@ def _along(s: np.ndarray, rank: int, axis: int) -> np.ndarray:
 
 def inputs_scaled(weight: np.ndarray, layer: Layer, s: np.ndarray) -> np.ndarray:
     """The weight that gives from ``x / s`` what it gave from ``x``."""
+    factor = _along(s, weight.ndim, 1 - layer.axis)
     if layer.groups > 1:  # depthwise: a channel's outputs stand together
-        return weight * _along(np.repeat(s, weight.shape[0] // len(s)), weight.ndim, 0)
-    return weight * _along(s, weight.ndim, 1 - layer.axis)
+        factor = _along(np.repeat(s, weight.shape[0] // len(s)), weight.ndim, 0)
+    made: np.ndarray = weight * factor
+    return made
 
 
 def by_inputs(weight: np.ndarray, layer: Layer) -> np.ndarray:
