@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from recast import formats
+from recast._util import pages
 from recast.errors import BadModel, BadRecipe, MissingDependency, UnsafeModel
 from recast.formats._format import Artifact, Format, ReadOptions, Runner, WriteOptions
 
@@ -127,7 +128,9 @@ def _same(first: ir.Value, second: ir.Value) -> bool:
     a, b = first.const_value, second.const_value
     if a is None or b is None:
         return a is b
-    return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+    same = a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+    pages.used(a.nbytes + b.nbytes)
+    return same
 
 
 def samples(path: Path | None) -> Mapping[str, np.ndarray]:

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from recast._util import pages
 from recast.errors import BadModel, RecastError, TooLarge, UnsafeModel
 
 MAX_DEPTH = 200
@@ -24,7 +25,7 @@ def open_bytes(path: Path) -> memoryview:
         with open(path, "rb") as file:
             if os.fstat(file.fileno()).st_size == 0:
                 return memoryview(b"")
-            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+            return memoryview(pages.watch(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)))
     except OSError as error:
         raise BadModel(
             f"cannot read the file: {error.strerror}", str(path), "check the path and permissions"

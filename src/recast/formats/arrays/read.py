@@ -20,6 +20,8 @@ from recast.formats.arrays import packed
 from recast.graph import IR_VERSION, OPSET
 
 _MAX_HEADER = 100 << 20  # safetensors' own limit
+_MAX_NPY_HEADER = 1 << 20
+_AT_ONCE = 16 << 20  # bytes of an archive's member up to which it is unpacked at once
 _MAX_RATIO = 1032  # the most that deflate can reach
 SAFETENSORS_TYPES: dict[str, ir.DataType] = {
     "F64": ir.DataType.DOUBLE, "F32": ir.DataType.FLOAT, "F16": ir.DataType.FLOAT16, "BF16": ir.DataType.BFLOAT16,
@@ -109,7 +111,19 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _npy(data: memoryview, name: str, where: str) -> ir.TensorProtocol:
-    """Parse NumPy's own header (a Python literal) without NumPy's loader."""
+    """An array in NumPy's own file format, without NumPy's loader."""
+    dtype, shape, fortran_order, offset = _npy_header(data, where)
+    count = element_count(shape, where)
+    check_size(offset + count * dtype.itemsize, len(data), where)
+    array = np.frombuffer(data, dtype, count, offset)
+    native = array.reshape(shape[::-1]).T if fortran_order else array.reshape(shape)
+    if not native.dtype.isnative:
+        native = native.astype(native.dtype.newbyteorder("="))
+    return ir.Tensor(native, name=name)
+
+
+def _npy_header(data: memoryview, where: str) -> tuple[np.dtype, tuple[int, ...], bool, int]:
+    """Element type, shape, whether in Fortran's order, where the elements begin; the header is a Python literal."""
     major = data[6]
     size_format, offset = ("<H", 10) if major == 1 else ("<I", 12)
     (length,) = struct.unpack(size_format, data[8:offset])
@@ -119,14 +133,7 @@ def _npy(data: memoryview, name: str, where: str) -> ir.TensorProtocol:
     dtype = {"V2": np.dtype(ml_dtypes.bfloat16)}.get(dtype.str.lstrip("|<"), dtype)
     if dtype.hasobject or dtype.kind not in "biufV" or (dtype.kind == "V" and dtype != ml_dtypes.bfloat16):
         raise UnsupportedType(f"arrays of {header['descr']}", where, "save numbers, not objects")
-    count = element_count(header["shape"], where)
-    check_size(offset + length + count * dtype.itemsize, len(data), where)
-    array = np.frombuffer(data, dtype, count, offset + length)
-    shape = tuple(header["shape"])
-    native = array.reshape(shape[::-1]).T if header["fortran_order"] else array.reshape(shape)
-    if not native.dtype.isnative:
-        native = native.astype(native.dtype.newbyteorder("="))
-    return ir.Tensor(native, name=name)
+    return dtype, tuple(header["shape"]), bool(header["fortran_order"]), offset + length
 
 
 def _npz(path: Path, file_size: int) -> Iterator[ir.TensorProtocol]:
@@ -135,6 +142,25 @@ def _npz(path: Path, file_size: int) -> Iterator[ir.TensorProtocol]:
             if not info.filename.endswith(".npy"):
                 continue
             check_size(info.file_size, max(file_size, 1) * _MAX_RATIO, f"{path}, member {info.filename}")
-            with archive.open(info) as file:  # one byte more than declared would show a lie
-                data = memoryview(file.read(info.file_size + 1))
-            yield _npy(data, info.filename.removesuffix(".npy"), f"{path}, member {info.filename}")
+            name, where = info.filename.removesuffix(".npy"), f"{path}, member {info.filename}"
+            with archive.open(info) as file:
+                if info.file_size > _AT_ONCE:
+                    yield _later(path, info, memoryview(file.read(_MAX_NPY_HEADER)), (name, where))
+                else:
+                    yield _npy(memoryview(file.read(info.file_size + 1)), name, where)  # one byte more would show a lie
+
+
+def _later(path: Path, info: zipfile.ZipInfo, head: memoryview, called: tuple[str, str]) -> ir.TensorProtocol:
+    """A large member, unpacked (and its checksum compared) whenever it is asked for."""
+    name, where = called
+    dtype, shape, _, offset = _npy_header(head, where)
+    check_size(offset + element_count(shape, where) * dtype.itemsize, info.file_size, where)
+
+    def load() -> ir.TensorProtocol:
+        try:
+            with zipfile.ZipFile(path) as archive, archive.open(info) as file:
+                return _npy(memoryview(file.read(info.file_size + 1)), name, where)
+        except Exception as error:
+            raise as_bad_model(error, where) from error
+
+    return ir.LazyTensor(load, dtype=ir.DataType.from_numpy(dtype.newbyteorder("=")), shape=ir.Shape(shape), name=name)

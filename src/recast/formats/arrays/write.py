@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 
+from recast._util import pages
 from recast.errors import BadRecipe, UnsupportedType
 from recast.formats._format import Artifact, Finding
 from recast.formats.arrays import packed
@@ -41,6 +42,7 @@ def write(model: ir.Model, path: Path, sparse: bool = False) -> Artifact:
                     info.compress_type = zipfile.ZIP_DEFLATED
                 with archive.open(info, "w", force_zip64=True) as file:
                     np.lib.format.write_array(file, array, allow_pickle=False)
+                pages.used(array.nbytes)
     elif path.suffix == ".npy":
         if len(tensors) != 1:
             raise BadRecipe(
@@ -72,3 +74,4 @@ def _safetensors(tensors: dict[str, ir.TensorProtocol], path: Path, metadata: di
         file.write(struct.pack("<Q", len(text)) + text)
         for tensor in tensors.values():
             file.write(tensor.tobytes())
+            pages.used(tensor.nbytes)

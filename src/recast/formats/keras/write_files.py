@@ -17,6 +17,7 @@ from typing import IO, Any
 import h5py
 import numpy as np
 
+from recast._util import pages
 from recast.formats.keras.write_config import KERAS_VERSION
 from recast.formats.keras.writing._network import Layer
 
@@ -77,6 +78,7 @@ def _dataset(file: h5py.File, name: str, array: np.ndarray) -> None:
     data = file.create_dataset(name, data=array)
     if array.dtype.name == "bfloat16":
         data.attrs["dtype"] = "bfloat16"
+    pages.used(array.nbytes)
 
 
 def write_hdf5(path: Path, config: dict[str, Any], layers: Sequence[Layer]) -> None:

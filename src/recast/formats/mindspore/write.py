@@ -11,6 +11,7 @@ import numpy as np
 import onnx_ir as ir
 
 from recast import __version__
+from recast._util import pages
 from recast.errors import TooLarge, UnsupportedOp
 from recast.formats._format import Artifact, Finding
 from recast.formats.mindspore import wire
@@ -352,7 +353,11 @@ def write(model: ir.Model, path: Path) -> Artifact:
         raise TooLarge(f"{total} bytes do not fit one MindIR file (2 GiB)", str(path), "quantise or prune it first")
     with open(path, "wb") as file:
         for piece in pieces:
-            file.write(piece if isinstance(piece, bytes) else piece.load())
+            if isinstance(piece, bytes):
+                file.write(piece)
+            else:
+                file.write(piece.load())
+                pages.used(piece.nbytes)
     return Artifact((path,), tuple(writer.findings))
 
 

@@ -12,6 +12,7 @@ from recast._util.bounded import MAX_NODES, as_bad_model, check_size, element_co
 from recast.errors import BadModel, TooLarge
 from recast.formats._format import ReadOptions
 from recast.formats.onnx import sparse
+from recast.formats.onnx.external import mapped
 from recast.passes.normalise import normalise
 
 _MAX_MESSAGE = 2**31 - 1
@@ -120,4 +121,4 @@ def _set_folder(model: ir.Model, path: Path) -> None:
     for graph in model.graphs():
         for value in graph.initializers.values():
             if isinstance(value.const_value, ir.ExternalTensor):
-                value.const_value.base_dir = str(path.parent.resolve())
+                value.const_value = mapped(value.const_value, str(path.parent.resolve()))

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from recast._util import pages
 from recast.formats.tflite import schema
 
 ALIGN = 16  # of every byte vector, so that kernels may map it
@@ -203,6 +204,7 @@ def _write_inside(file: BinaryIO, encoder: Encoder) -> None:
     for start, blob in places:
         file.write(bytes(start - position) + _U32.pack(blob.size))
         file.write(blob.data())
+        pages.used(blob.size)
         position = start + 4 + blob.size
     file.write(bytes(-position % 4))
 
@@ -215,6 +217,7 @@ def _write_behind(file: BinaryIO, encoder: Encoder, blobs: list[Blob]) -> None:
         start = position + -position % ALIGN
         file.write(bytes(start - position))
         file.write(blob.data())
+        pages.used(blob.size)
         starts.append(start)
         position = start + blob.size
     for at, start in zip(_offset_places(encoder.head), starts, strict=True):

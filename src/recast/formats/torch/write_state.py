@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from recast._util import pages
 from recast.formats.torch.writing._types import TorchType
 
 _ALIGNMENT = 64
@@ -45,6 +46,7 @@ class Entry:
             raise ValueError(f"{self.key}: {array.dtype}{array.shape} is not {self.type.torch}{self.shape}")
         if array.size:
             stream.write(array.reshape(-1).view(np.uint8).data)
+        pages.used(array.nbytes)
 
 
 def write_safetensors(path: Path, entries: Sequence[Entry]) -> None:
