@@ -166,6 +166,10 @@ def test_requests_that_cannot_be(onnx_model: Path, tmp_path: Path) -> None:
         recast.convert(onnx_model, tmp_path / "out.onnx", Recipe(writing=Writing(to="nope")))
     with pytest.raises(OutputExists):
         recast.convert(onnx_model, onnx_model)
+    (tmp_path / "net.safetensors").write_bytes(b"somebody's")
+    with pytest.raises(OutputExists, match="net.safetensors"):  # it would be written beside
+        recast.convert(onnx_model, tmp_path / "net.py")
+    assert (tmp_path / "net.safetensors").read_bytes() == b"somebody's"
     for bad in ({"batch": "-1"}, {"batch": "x"}, {"io_layout": "chw"}, {"dtype": "int8"}):
         with pytest.raises(BadRecipe):
             Writing(**bad)  # type: ignore[arg-type]

@@ -156,8 +156,9 @@ def convert(
 
 
 def _check_free(path: Path, format_: Format, writing: Writing) -> None:
-    """The output and the files that lie beside it under the same name are not there yet."""
-    for name in (path, *(path.with_suffix(suffix) for suffix in format_.companions)):
+    """The output and the file that lies beside it under the same name are not there yet."""
+    beside = format_.companions.get(path.suffix.lower())
+    for name in (path, *([path.with_suffix(beside)] if beside else [])):
         atomic.check_free(name, writing.force)
 
 

@@ -75,7 +75,7 @@ class Format(ABC):
     has_graph: ClassVar[bool] = True  # False: weights only
     via: ClassVar[str] = ""  # the format that is written first; ``write`` makes this one of its file
     through: Format | None = None  # that format; the catalogue sets it
-    companions: ClassVar[tuple[str, ...]] = ()  # suffixes of files that are written beside, under the same name
+    companions: ClassVar[Mapping[str, str]] = {}  # suffix → that of the file that is written beside, same name
     packs_zeros: ClassVar[bool] = False  # weights with many zeros take less room (``WriteOptions.sparse``)
 
     def native(self, node: ir.Node) -> bool:

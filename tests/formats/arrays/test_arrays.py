@@ -10,6 +10,7 @@ from pathlib import Path
 
 import ml_dtypes
 import numpy as np
+import onnx_ir as ir
 import pytest
 import safetensors.numpy
 
@@ -133,3 +134,33 @@ def test_recognised_by_content(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "z.npz", "w") as archive:
         archive.writestr("a.npy", b"")
     assert formats.of_file(tmp_path / "z.npz").name == "arrays"
+
+
+def test_a_large_member_is_unpacked_when_it_is_asked_for(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    arrays = {"large": rng.standard_normal((1013, 4603)).astype(np.float32).T, "small": np.arange(7)}
+    np.savez(tmp_path / "w.npz", **arrays)
+    held = {n: v.const_value for n, v in FORMAT.read(tmp_path / "w.npz", ReadOptions()).graph.initializers.items()}
+    assert isinstance(held["large"], ir.LazyTensor)
+    assert tuple(held["large"].shape) == (4603, 1013)
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(held[name].numpy(), array)
+
+
+def test_a_damaged_large_member_is_refused_when_it_is_used(tmp_path: Path) -> None:
+    path = tmp_path / "w.npz"
+    np.savez(path, large=np.ones((1013, 4603), np.float32))
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    (tensor,) = (v.const_value for v in FORMAT.read(path, ReadOptions()).graph.initializers.values())
+    with pytest.raises(BadModel, match="CRC"):
+        tensor.numpy()
+
+
+def test_a_large_member_that_declares_more_than_it_holds_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "w.npz"
+    np.savez(path, large=np.ones((1013, 4603), np.float32))
+    path.write_bytes(path.read_bytes().replace(b"(1013, 4603)", b"(9013, 4603)"))
+    with pytest.raises(TooLarge):
+        FORMAT.read(path, ReadOptions())

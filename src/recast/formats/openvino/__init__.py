@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -20,7 +21,7 @@ class OpenVino(Format):
     name: ClassVar[str] = "openvino"
     title: ClassVar[str] = "OpenVINO IR"
     suffixes: ClassVar[tuple[str, ...]] = (".xml",)
-    companions: ClassVar[tuple[str, ...]] = (".bin",)
+    companions: ClassVar[Mapping[str, str]] = {".xml": ".bin"}
     via: ClassVar[str] = "onnx"
     judge: ClassVar[tuple[str, str]] = ("openvino", "openvino")
 

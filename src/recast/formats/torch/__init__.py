@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from recast.formats._format import Artifact, Format, ReadOptions, Runner, WriteOptions
 
@@ -55,6 +56,7 @@ class PyTorch(Format):
     name = "torch"
     title = "PyTorch"
     suffixes = _SUFFIXES
+    companions: ClassVar[Mapping[str, str]] = {".py": ".safetensors", ".pt": ".py", ".pth": ".py"}
     layout = "channels_first"
     passes = ("inline_functions", "fold_constants", "layout", "fold_constants", "clean")
     keep_functions = _FUNCTIONS

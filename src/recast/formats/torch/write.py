@@ -47,7 +47,9 @@ def write(model: ir.Model, path: Path, options: WriteOptions) -> Artifact:
     with RemoteRunner("recast.formats.torch.run", script, {"sha256": [sha256(script)]}) as runner:
         runner.call("export", target=str(path))
     remember(path)
-    return Artifact((path, script, weights))
+    for step in (script, weights):  # the program holds them
+        step.unlink()
+    return Artifact((path,))
 
 
 def write_trainable(model: ir.Model, path: Path) -> tuple[Path, tuple[Entry, ...]]:
