@@ -91,3 +91,45 @@ def recurrent(n: Nets, op: str, x: ir.Value, sizes: tuple[int, int], gates: int,
     whole = b.node(op, [steps, *parts, n.weight(f"{path}/b", 1, 2 * gates * units)],
                    {"hidden_size": units, **attributes}, count)  # fmt: skip
     return b.op("Transpose", [b.op("Squeeze", [whole[0], b.const([1])])], {"perm": [1, 0, 2]})
+
+
+def anywhere() -> ir.Model:
+    """Convolutions, pooling, upsampling and sums over images of any size."""
+    n = Nets("anywhere", 7)
+    b = n.b
+    x = b.input("x", F, ("batch", 3, "height", "width"))
+    y = n.one("relu", "Relu", [n.conv("stem", x, (5, 3, 3, 3), auto_pad="SAME_UPPER", strides=[2, 2])])
+    stem = y
+    y = n.conv("depthwise", y, (5, 1, 3, 3), pads=[1, 1, 1, 1], group=5)
+    y = n.one("join", "Concat", [n.one("residual", "Add", [y, stem]), n.conv("side", stem, (2, 5, 1, 1))], axis=1)
+    y = n.one("pad", "Pad", [y, b.const([0, 0, 1, 2, 0, 0, 3, 0])])
+    y = n.one("pool", "MaxPool", [y], kernel_shape=[2, 2], strides=[2, 2])
+    scales = b.const(np.array([1, 1, 2, 3], np.float32))
+    y = n.one("up", "Resize", [y, None, scales], mode="nearest", coordinate_transformation_mode="asymmetric",
+              nearest_mode="floor")  # fmt: skip
+    b.output(n.conv("map", y, (3, 7, 3, 3), pads=[1, 1, 1, 1]), "map")
+    y = n.one("mean", "GlobalAveragePool", [y])
+    y = n.one("flat", "Reshape", [y, b.const([-1, 7])])
+    b.output(n.one("scores", "Gemm", [y, n.weight("scores/kernel", 7, 11), n.weight("scores/bias", 11)]), "scores")
+    return b.model()
+
+
+def any_length() -> ir.Model:
+    """A convolution over steps, a GRU, attention between all steps, means over them."""
+    n = Nets("any_length", 11)
+    b = n.b
+    x = b.input("x", F, ("batch", "steps", 5))
+    with b.layer("conv", "Conv1D"):
+        y = b.op("Transpose", [x], {"perm": [0, 2, 1]})
+        y = b.op("Conv", [y, n.weight("conv/kernel", 13, 5, 3), n.weight("conv/bias", 13)], {"pads": [2, 0]})
+        y = b.op("Transpose", [y], {"perm": [0, 2, 1]})
+    with b.layer("gru", "GRU"):
+        y = recurrent(n, "GRU", y, (13, 11), 3, linear_before_reset=1)
+    with b.layer("attention", "Attention"):
+        query, key, value = (b.op("MatMul", [y, n.weight(f"attention/{k}", 11, 17)]) for k in "qkv")
+        marks = b.op("MatMul", [query, b.op("Transpose", [key], {"perm": [0, 2, 1]})])
+        y = b.op("MatMul", [b.op("Softmax", [marks], {"axis": -1}), value])
+    b.output(y, "steps")
+    with b.layer("mean", "GlobalAveragePooling1D"):
+        b.output(b.op("ReduceMean", [y, b.const([1])], {"keepdims": 0}), "mean")
+    return b.model()

@@ -16,6 +16,7 @@ import onnx_ir as ir
 
 from recast.graph import OPSET
 from recast.verification.kernels import Call, Kernel, kernels
+from recast.verification.sizing import sizing
 from recast.verification.straying import disturbed, growth, sum_terms, weight_terms
 
 # Operators of ONNX's reference implementation that the node tests passed in float64.
@@ -125,6 +126,8 @@ class Oracle:
 
         def entering(name: str, array: np.ndarray) -> np.ndarray:
             array = _entering(array, exact)
+            if name in self._sizing:
+                return array
             if name in self._weights:
                 return self._stray(name, array, graph, rng)
             return disturbed(array, self._unit(types.get(name)), rng)
@@ -141,6 +144,10 @@ class Oracle:
         """The rounding unit of a type, or of the coarser type that the target computes in."""
         unit = _UNIT.get(dtype) if dtype is not None else None
         return None if unit is None else max(unit, self.unit)
+
+    @cached_property
+    def _sizing(self) -> frozenset[str]:
+        return sizing(self.model.graph)
 
     @cached_property
     def _weights(self) -> dict[str, np.ndarray]:
@@ -181,7 +188,8 @@ class Oracle:
     ) -> None:
         def subgraph(graph: ir.Graph, scope: Mapping[str, np.ndarray]) -> list[np.ndarray]:
             rng = None if self.quantised else jitter
-            inner = {**scope, **{n: self._stray(n, a, graph, rng) for n, a in _weights(graph, exact).items()}}
+            held = _weights(graph, exact).items()
+            inner = {**scope, **{n: a if n in self._sizing else self._stray(n, a, graph, rng) for n, a in held}}
             outputs = [o.name or "" for o in graph.outputs]
             self._evaluate(_plan(graph, free=False), inner, set(outputs), exact, jitter)
             return [inner[o] for o in outputs]
@@ -200,7 +208,7 @@ class Oracle:
             for name, value, array in zip(step.outputs, step.node.outputs, parts, strict=False):
                 if name:
                     array = _leaving(array, value, exact)
-                    if jitter is not None and not self.quantised:
+                    if jitter is not None and not self.quantised and name not in self._sizing:
                         array = self._moved(step.node, inputs, array, value, jitter)
                     values[name] = array
             for name in step.spent:
