@@ -138,6 +138,9 @@ ROUGH_UNITS = {"LRN": 256.0}
 JITTER_STEPS = 0.02
 JITTER_RUNS = 8
 DISTURBED_RUNS = 3  # float graphs: float64 runs with random relative errors of one rounding unit at every value
+LARGEST_OF_THREE = 1.326  # the largest of three normal deviates, in standard deviations, in the mean
+CAREFUL_RUNS = 16  # where the first runs refuse by no more than this many times what they allow, the noise is
+DOUBTFUL = 8.0  # measured again, without a change of its mean
 FREE_FRACTION = 0.01  # mean error, in steps, that needs no explanation
 
 
