@@ -12,6 +12,7 @@ from recast.formats.mindspore.write import Arg, Ref, Writer, scalar
 from recast.formats.mindspore.writing import Refusal, writes
 from recast.formats.mindspore.writing.elementwise import dtype_of, value_of
 from recast.graph.view import attr, const, dims
+from recast.passes.decompositions.resizing import at_run_time
 
 
 def coordinates(size: int, out: int, scale: float, mode: str) -> np.ndarray:
@@ -78,7 +79,7 @@ def weights(at: np.ndarray, size: int, kernel: Kernel, scale: float) -> np.ndarr
     return matrix / matrix.sum(axis=1, keepdims=True) if kernel.exclude or kernel.smooth else matrix
 
 
-@writes("Resize")
+@writes("Resize", when=lambda node: not at_run_time(node))
 def resize(w: Writer, node: ir.Node) -> None:
     x, y = value_of(node), node.outputs[0]
     mode, how = attr(node, "mode", "nearest"), attr(node, "coordinate_transformation_mode", "half_pixel")

@@ -63,7 +63,7 @@ def conv(w: Emitter, node: ir.Node) -> None:
         table = "Conv2DOptions"
     w.op(kernel.builtin, [source, filters, bias], [target], (table, options))
     if spatial == 1:
-        w.reshape(target, w.shape(site.output), site.output)
+        lowered(w, target, site.output)
 
 
 def is_dynamic(node: ir.Node) -> bool:
@@ -119,9 +119,23 @@ def lift(win: Window) -> Window:
 def lifted(w: Emitter, site: Site) -> tuple[int, int]:
     """The input and output of a 1-D operator as tensors of height 1."""
     n, length, c = w.shape(site.inputs[0])
-    source = w.reshape(site.inputs[0], (n, 1, length, c))
+    shape = (n, 1, length, c)
+    if n < 0 and length < 0:
+        operands = [site.inputs[0], w.ints(1)]
+        source = w.then("EXPAND_DIMS", operands, shape, ("ExpandDimsOptions", {}))
+    else:
+        source = w.reshape(site.inputs[0], shape)
     n, length, c = w.shape(site.output)
     return source, w.temp(site.output, (n, 1, length, c))
+
+
+def lowered(w: Emitter, target: int, out: int) -> None:
+    """A result of height 1 as that of the 1-D operator."""
+    shape = w.shape(out)
+    if sum(d < 0 for d in shape) > 1:
+        w.op("SQUEEZE", [target], [out], ("SqueezeOptions", {"squeeze_dims": [1]}))
+    else:
+        w.reshape(target, shape, out)
 
 
 def pad_explicit(w: Emitter, source: int, win: Window, value: float | None = None) -> int:

@@ -8,8 +8,15 @@ import onnx_ir as ir
 from recast.formats.tflite.writing import IMAGE, Refused, writes
 from recast.formats.tflite.writing.emitter import Emitter, dims_of
 from recast.formats.tflite.writing.move import moves
-from recast.formats.tflite.writing.resize_rules import coordinates, matches, matrix, nearest_indices
+from recast.formats.tflite.writing.resize_rules import (
+    coordinates,
+    matches,
+    matches_any_size,
+    matrix,
+    nearest_indices,
+)
 from recast.graph import view
+from recast.passes.decompositions.resizing import at_run_time, changed_axes
 
 
 @writes("DepthToSpace", domain=IMAGE)
@@ -48,7 +55,16 @@ def space_to_depth(w: Emitter, node: ir.Node) -> None:
     moves(w, node, step)
 
 
-@writes("Resize")
+def _takes(node: ir.Node) -> bool:
+    """Whether a Resize needs no decomposition: asked while the axes are ONNX's."""
+    if not at_run_time(node):
+        return True
+    scales = view.const(node.inputs[2]) if len(node.inputs) > 2 else None
+    images = view.rank(node.outputs[0]) == 4 and set(changed_axes(node)) <= {2, 3}
+    return images and scales is not None and matches_any_size(node, scales.tolist()) is not None
+
+
+@writes("Resize", when=_takes)
 def resize(w: Emitter, node: ir.Node) -> None:
     """RESIZE_BILINEAR or RESIZE_NEAREST_NEIGHBOR where they sample the same points, else GATHER or a matrix product."""
     x = node.inputs[0]
@@ -57,7 +73,8 @@ def resize(w: Emitter, node: ir.Node) -> None:
     changed = [i for i, (a, b) in enumerate(zip(before, after, strict=True)) if a != b or a < 0]
     changed = [i for i in changed if _scale_of(node, i, before, after) != 1.0]
     if any(before[i] < 0 or after[i] < 0 for i in changed):
-        raise Refused("resizing from or to a size that is only known at run time")
+        _by_run_time(w, node, {i: _scale_of(node, i, before, after) for i in changed})
+        return
     mode = view.attr(node, "mode", "nearest")
     transform = view.attr(node, "coordinate_transformation_mode", "half_pixel")
     if transform not in ("half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric", "half_pixel_symmetric"):
@@ -71,11 +88,7 @@ def resize(w: Emitter, node: ir.Node) -> None:
         every = {i: axes.get(i, (before[i], after[i], 1.0)) for i in (1, 2)}
         options = matches(node, every)
         if options is not None:
-            builtin, table = (
-                ("RESIZE_NEAREST_NEIGHBOR", "ResizeNearestNeighborOptions")
-                if mode == "nearest"
-                else ("RESIZE_BILINEAR", "ResizeBilinearOptions")
-            )
+            builtin, table = _builtin(mode)
             size = w.ints(after[1:3])
             moves(w, node, lambda a, b: w.op(builtin, [a, size], [b], (table, options)))
             return
@@ -83,6 +96,32 @@ def resize(w: Emitter, node: ir.Node) -> None:
         _by_index(w, node, axes)
     else:
         _by_matrix(w, node, axes)
+
+
+def _by_run_time(w: Emitter, node: ir.Node, factors: dict[int, float]) -> None:
+    """Image sizes only known at run time, times whole numbers: the new size is computed from the input's."""
+    factor = [factors.get(1, 1.0), factors.get(2, 1.0)]
+    rank = len(dims_of(node.outputs[0]))
+    options = matches_any_size(node, factor) if rank == 4 and set(factors) <= {1, 2} else None
+    if options is None:
+        raise Refused("resizing from or to a size that is only known at run time, other than by whole factors")
+    builtin, table = _builtin(view.attr(node, "mode", "nearest"))
+
+    def step(source: int, target: int) -> None:
+        whole = w.then("SHAPE", [source], (4,), ("ShapeOptions", {"out_type": 2}), "INT32")
+        ends = [w.ints([1]), w.ints([3]), w.ints([1])]
+        size = w.then("STRIDED_SLICE", [whole, *ends], (2,), ("StridedSliceOptions", {}))
+        size = w.then("MUL", [size, w.ints([int(f) for f in factor])], (2,), ("MulOptions", {}))
+        w.op(builtin, [source, size], [target], (table, options))
+
+    moves(w, node, step)
+
+
+def _builtin(mode: str) -> tuple[str, str]:
+    """LiteRT's operator and its table of options."""
+    if mode == "nearest":
+        return "RESIZE_NEAREST_NEIGHBOR", "ResizeNearestNeighborOptions"
+    return "RESIZE_BILINEAR", "ResizeBilinearOptions"
 
 
 def _scale_of(node: ir.Node, axis: int, before: tuple[int, ...], after: tuple[int, ...]) -> float:

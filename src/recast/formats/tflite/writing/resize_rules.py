@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import onnx_ir as ir
 
@@ -43,6 +45,22 @@ def matches(node: ir.Node, axes: dict[int, tuple[int, int, float]]) -> dict[str,
     nearest = view.attr(node, "mode", "nearest") == "nearest"
     for corners, half in ((False, False), (False, True), (True, False)):
         if all(_agrees(node, nearest, (corners, half), axis) for axis in axes.values()):
+            return {"align_corners": corners, "half_pixel_centers": half}
+    return None
+
+
+def matches_any_size(node: ir.Node, factors: Sequence[float]) -> dict[str, bool] | None:
+    """The options with which LiteRT samples the same points whatever the image's size, times whole factors.
+
+    Nearest neighbours are taken from the middle of a pixel, which rounding cannot move into the next one.
+    """
+    nearest = view.attr(node, "mode", "nearest") == "nearest"
+    plain = nearest or (view.attr(node, "mode") == "linear" and not view.attr(node, "antialias", 0))
+    if not plain or any(f != int(f) or f < 1 for f in factors):
+        return None
+    sizes = [(size, size * int(f), f) for f in factors for size in (1, 2, 5, 64, 101, 768)]
+    for corners, half in ((False, True),) if nearest else ((False, False), (False, True), (True, False)):
+        if all(_agrees(node, nearest, (corners, half), axis) for axis in sizes):
             return {"align_corners": corners, "half_pixel_centers": half}
     return None
 
