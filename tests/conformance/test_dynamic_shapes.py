@@ -10,11 +10,16 @@ import pytest
 
 import recast
 from recast import formats
+from recast.errors import UnsupportedOp
 from recast.formats._format import WriteOptions
 
 from . import round_trip_nets
 
 SIZES = {"batch": (1, 3, 2, 5), "height": (19, 8, 31, 13), "width": (17, 29, 9, 22), "steps": (1, 7, 13, 4)}
+IMPOSSIBLE = {  # what the target cannot hold is refused
+    ("any_length", ".pt2"): "specialized it to be a constant",  # torch.export unrolls recurrent layers
+    ("any_length", ".mindir"): "needs a known number of steps",  # MindSpore has no recurrent kernel for CPUs
+}
 TARGETS = (".onnx", ".tflite", ".keras", ".h5", ".py", ".pt2", ".mindir", ".xml")
 
 
@@ -36,6 +41,11 @@ def feed(value: ir.Value, turn: int) -> np.ndarray:
 @pytest.mark.parametrize("suffix", TARGETS)
 def test_dynamic_dimensions(suffix: str, network: Path, tmp_path: Path) -> None:
     out = tmp_path / f"out{suffix}"
+    reason = IMPOSSIBLE.get((recast.load(network).graph.name or "", suffix))
+    if reason is not None:
+        with pytest.raises(UnsupportedOp, match=reason):
+            recast.convert(network, out)
+        return
     done = recast.convert(network, out)
     assert done.verdict == "verified", done.report and "\n".join(done.report.summary())
     (value,) = recast.load(network).graph.inputs

@@ -127,9 +127,9 @@ class Session:
             with self.torch.no_grad():
                 program = export.export(self.model, tuple(examples), dynamic_shapes=tuple(dynamic) if sizes else None)
         except Exception as error:
-            reason = next((line for line in str(error).splitlines() if line.strip()), "")
+            reason = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
             raise UnsupportedOp(
-                f"torch.export cannot express this network: {type(error).__name__}: {reason[:300]}",
+                f"torch.export cannot express this network: {type(error).__name__}: {reason[:400]}",
                 target,
                 "write .py, or fix the dimensions that the network decides on (--input NAME=1,3,224,224)",
             ) from error

@@ -196,12 +196,6 @@ def average_pool(call: Call) -> Result:
     return np.asarray(total / number)
 
 
-@kernel("GlobalAveragePool")
-def global_average_pool(call: Call) -> Result:
-    """Mean over all spatial axes, kept as 1."""
-    return np.asarray(call[0].mean(axis=tuple(range(2, call[0].ndim)), keepdims=True, dtype=call[0].dtype))
-
-
 @kernel("GlobalMaxPool")
 def global_max_pool(call: Call) -> Result:
     """Maximum over all spatial axes, kept as 1."""

@@ -16,7 +16,11 @@ def native(node: ir.Node) -> bool:
     if handler is None or node.domain != "":
         return False
     first = node.inputs[0] if node.inputs else None
-    image = node.op_type in CHANNELS_FIRST and first is not None and (view.rank(first) or 0) > 2
+    image = (
+        (node.op_type in CHANNELS_FIRST or node.op_type == "Resize")
+        and first is not None
+        and (view.rank(first) or 0) > 2
+    )
     tried = _channels_last(node) if image else node
     try:
         handler(_context(tried), tried)
@@ -54,6 +58,10 @@ def _channels_last(node: ir.Node) -> ir.Node:
         name=node.name,
     )
     copy.metadata_props.update(node.metadata_props)
+    if node.op_type == "Resize":
+        rank = view.rank(node.outputs[0]) or 0
+        axes = [int(a) % rank for a in view.attr(node, "axes") or range(rank)]
+        copy.attributes["axes"] = ir.AttrInt64s("axes", [a - 1 if a > 1 else a * (rank - 1) for a in axes])
     return copy
 
 

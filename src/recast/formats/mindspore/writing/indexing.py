@@ -19,12 +19,31 @@ def wrapped(w: Writer, indices: ir.Value, size: int | str | None) -> Arg:
     array = const(indices)
     if array is not None and (array >= 0).all():
         return indices
+    if never_negative(indices):
+        return indices
     if not isinstance(size, int):
         raise Refusal("negative indices into an axis of unknown size")
     if array is not None:
         return np.where(array < 0, array + size, array).astype(array.dtype)
     negative = w.fn("Less", indices, scalar(0, indices))
     return w.fn("Select", negative, w.fn("Add", indices, scalar(size, indices)), indices)
+
+
+def never_negative(value: ir.Value) -> bool:
+    """Whether what makes an integer value shows that it is not below zero."""
+    array, node = const(value), value.producer()
+    if array is not None or node is None:
+        return array is not None and bool((array >= 0).all())
+    inputs = [v for v in node.inputs if v is not None]
+    if node.op_type == "Max":
+        return any(map(never_negative, inputs))
+    if node.op_type in ("Min", "Add", "Mul", "Div", "Mod"):
+        return all(map(never_negative, inputs))
+    if node.op_type == "Range":
+        return never_negative(inputs[0]) and never_negative(inputs[2])
+    if node.op_type in ("Reshape", "Squeeze", "Unsqueeze", "Expand", "Identity"):
+        return never_negative(inputs[0])
+    return node.op_type in ("Shape", "Size", "ArgMax", "ArgMin", "NonZero")
 
 
 @writes("Gather")
