@@ -79,6 +79,8 @@ def _sizes(e: Expansion, size: ir.Value, axis: int, rank: int) -> tuple[ir.Value
         factor = float(scales[at])
         if factor == int(factor):
             return e.number(factor, old), e.op("Mul", size, e.int(int(factor))), int(factor)
+        if e.attr("coordinate_transformation_mode") == "align_corners":
+            raise Unfit("runtimes disagree on align_corners where the scale does not give a whole size")
         return e.number(factor, old), e.cast(e.op("Floor", e.op("Mul", old, e.number(factor, old))), _INT), 0
     out = e.op("Gather", e.input(3), e.int(at), axis=0)
     return e.op("Div", e.cast(out, _FLOAT), old), out, 0
