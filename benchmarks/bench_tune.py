@@ -3,7 +3,8 @@
 Objectives: bytes (over the original's) and loss; reference point: the original's size and the largest drop allowed.
 No clock is in it. A recipe is measured once, whoever proposes it, and kept in ``results/tune_trials.json``: equal
 recipes give equal bytes. The peers' repeated and empty proposals are not counted against them. ``--also`` adds the
-search without its starts, and its starts followed by chance. ``--trials``, ``--seeds`` and ``--models`` size it.
+search without its starts, without mutants, and its starts followed by chance. ``--trials``, ``--seeds`` and
+``--models`` size it.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from labelled import TASKS
 
 from recast.compressing import Settings
 from recast.compression.gate import Limits
+from recast.demo import MODEL as DIGITS
 from recast.tuning.job import Job
 from recast.tuning.sampling import Sampling, _chance, tpe, values
 from recast.tuning.space import Space, described, key_of
@@ -34,10 +36,11 @@ from recast.tuning.worker import Session
 
 DROP = 0.05
 REFERENCE = np.array([1.0, DROP])
-SOURCES = {
-    "dscnn": ("kws-dscnn/kws_ref_model", "keywords", 32, 400),
-    "autoencoder": ("ad-autoencoder/ad01.h5", "machine", 2, 40),
-    "resnet8": ("ic-resnet8-cifar10/pretrainedResnet.h5", "cifar200", 32, 160),
+SOURCES = {  # file, labelled set, labels for the methods and for comparing
+    "dscnn": (MODELS / "kws-dscnn/kws_ref_model", "keywords", 32, 400),
+    "autoencoder": (MODELS / "ad-autoencoder/ad01.h5", "machine", 2, 40),
+    "resnet8": (MODELS / "ic-resnet8-cifar10/pretrainedResnet.h5", "cifar200", 32, 160),
+    "digits": (DIGITS, "", 64, 136),  # comes with Recast: a quick look
 }
 JUDGE = Judge(Limits(drop=DROP, slower=math.inf), True)
 
@@ -79,25 +82,35 @@ def _keep(known: dict[str, dict[str, Any]]) -> None:
 def opened(name: str, folder: Path, known: dict[str, dict[str, Any]]) -> Model:
     """The model with its samples: a few for the methods, others to compare on."""
     path, task, few, many = SOURCES[name]
-    labelled = TASKS[task](MODELS)
-    together = len(labelled.inputs) // len(labelled.labels)
-    order = np.random.default_rng(0).permutation(len(labelled.labels))
+    inputs, labels = _labelled(task)
+    together = len(inputs) // len(labels)
+    order = np.random.default_rng(0).permutation(len(labels))
     files = []
     for part, chosen in (("fitted", order[:few]), ("compared", order[few : few + many])):
         rows = (chosen[:, None] * together + np.arange(together)).reshape(-1)
         files.append(folder / f"{name}-{part}.npz")
-        np.savez(files[-1], x=labelled.inputs[rows], y=labelled.labels[chosen].astype(np.int64))
+        np.savez(files[-1], x=inputs[rows], y=labels[chosen].astype(np.int64))
     settings = Settings(data=files[1], calibration=files[0], limits=JUDGE.limits)
-    job = Job(str(MODELS / path), f"{name}.tflite", settings)
+    job = Job(str(path), f"{name}.tflite", settings)
     return Model(name, Session("", {"job": job.told()}), folder, known)
 
 
-def ours(make: Callable[[int], Any] = tpe, warm: bool = True) -> Callable[[Model, int, int], list[Row]]:
+def _labelled(task: str) -> tuple[np.ndarray, np.ndarray]:
+    if not task:
+        held = np.load(DIGITS.with_name("digits.npz"))
+        return held["image"], held["labels"]
+    found = TASKS[task](MODELS)
+    return found.inputs, found.labels
+
+
+def ours(
+    make: Callable[[int], Any] = tpe, warm: bool = True, mutate: bool = True
+) -> Callable[[Model, int, int], list[Row]]:
     """``recast tune``'s proposals."""
 
     def search(model: Model, trials: int, seed: int) -> list[Row]:
         rows: list[Row] = []
-        sampling = Sampling(JUDGE, seed, make, warm)
+        sampling = Sampling(JUDGE, seed, make, warm, mutate)
         while len(rows) < trials and (proposed := sampling.propose(rows, 1)):
             rows.append(model.row(proposed[0]))
         return rows
@@ -142,7 +155,11 @@ SEARCHES: dict[str, Callable[[Model, int, int], list[Row]]] = {
     "random": peer(lambda s: optuna.samplers.RandomSampler(seed=s)),
     "NSGA-II": peer(lambda s: optuna.samplers.NSGAIISampler(population_size=8, seed=s)),
 }
-ALSO = {"without starts": ours(warm=False), "starts, then chance": ours(_chance)}
+ALSO = {
+    "without starts": ours(warm=False),
+    "without mutants": ours(mutate=False),
+    "starts, then chance": ours(_chance, mutate=False),
+}
 
 
 def main() -> None:
@@ -153,7 +170,7 @@ def main() -> None:
     parser.add_argument("--models", default="dscnn,autoencoder")
     parser.add_argument("--also", action="store_true")
     given, _ = parser.parse_known_args()
-    if not MODELS.is_dir():
+    if not MODELS.is_dir() and given.models != "digits":
         print("bench_tune: not run, ../shared/models is not here")
         return
     optuna.logging.set_verbosity(optuna.logging.ERROR)

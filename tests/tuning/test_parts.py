@@ -21,7 +21,7 @@ from recast.errors import BadRecipe, Busy
 from recast.report.document import Report
 from recast.tuning.job import Job, steps_of
 from recast.tuning.outcome import Tuned, best_of
-from recast.tuning.sampling import Sampling, closed, frozen
+from recast.tuning.sampling import Sampling, _mutant, closed, frozen
 from recast.tuning.search import Settings, Tuning
 from recast.tuning.space import STORES, Space, described, key_of, kinds_of, starts
 from recast.tuning.store import Store, held
@@ -121,7 +121,8 @@ def test_the_best_is_the_preferred_of_those_that_meet_the_budget() -> None:
 def test_kinds_that_are_refused_alone_are_closed() -> None:
     palette = next(c for c in starts() if c["store"] == "palette")
     both = next(c for c in starts() if len(kinds_of(c)) == 2)
-    assert closed([refused(palette), refused(both), row(starts()[0])]) == {"palette"}
+    useless = row(next(c for c in starts() if c["store"] == "bfloat16"), 1000)
+    assert closed([refused(palette), refused(both), useless, row(starts()[0])]) == {"palette", "bfloat16"}
     assert "palette" not in Space().without({"palette"}).stores
 
 
@@ -142,6 +143,19 @@ def test_proposals_follow_from_the_trials_alone() -> None:
     once, again = searched(set()), searched({3, 17, 20})
     assert once == again
     assert len({r.words for r in once}) == len(once)
+
+
+def test_mutants_stay_in_the_space_and_near_their_parents() -> None:
+    parent = row(next(dict(c) for c in starts() if len(kinds_of(c)) == 2))
+    kept = 0
+    for seed in range(200):
+        choices = _mutant([parent], Space().without({"int4"}), seed)
+        steps = recipe(choices)
+        assert "int4" not in kinds_of(choices)
+        for step in steps:
+            step.method()
+        kept += len({s["family"] for s in parent.steps if s in [x.as_dict() for x in steps]})
+    assert kept >= 200  # of 400 steps
 
 
 def test_several_proposals_at_once_differ() -> None:

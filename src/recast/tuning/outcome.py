@@ -10,7 +10,7 @@ from typing import Any, Literal
 from recast.compression.gate import Comparison
 from recast.report.document import Report
 from recast.tuning.job import Job
-from recast.tuning.sampling import values
+from recast.tuning.sampling import nondominated, values
 from recast.tuning.trial import Judge, Row
 from recast.verification.certificate import plain
 
@@ -56,13 +56,8 @@ class Tuned:
         """
         good = [i for i, r in enumerate(self.rows) if self.judge.meets(r)]
         good = good or [i for i, r in enumerate(self.rows) if r.comparison is not None]
-        figures = {i: values(self.rows[i]) for i in good}
-        found: dict[tuple[float, ...], int] = {}
-        for i in good:
-            beaten = any(_beats(figures[j], figures[i]) for j in good)
-            if not beaten:
-                found.setdefault(figures[i], i)
-        return sorted(found.values(), key=lambda i: figures[i])
+        figures = [values(self.rows[i]) for i in good]
+        return [good[p] for p in sorted(nondominated(figures), key=lambda p: figures[p])]
 
     def report(self) -> Report:
         """Everything, for text, JSON and HTML."""
@@ -129,10 +124,6 @@ def best_of(rows: Sequence[Row], judge: Judge, prefer: Prefer) -> int | None:
         return (0.0, *orders[prefer])
 
     return min(measured, key=rank, default=None)
-
-
-def _beats(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
-    return a != b and all(x <= y for x, y in zip(a, b, strict=True))
 
 
 def _good(found: Comparison) -> float | None:

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from recast.compression.recipe import Factorize, Prune, Quantize, Step, Steps
 
 NONE = "none"
+FAMILIES = ("prune", "factorize", "store")  # in the order of the steps
 PRUNES = ("structured", "magnitude", "sparsegpt")
 FACTORS = ("svd",)
 STORES = (
@@ -91,19 +92,19 @@ class Space:
 def starts() -> list[dict[str, Any]]:
     """Choices to begin with: what is known to be good on its own, and every other kind once, the promising first."""
     alone = [_store(kind) for kind in STORES]
-    cut = {"prune": "structured", "cut": 0.25, "criterion": "l2", "scope": "uniform"}
+    cut = {"prune": "structured", "cut": 0.1, "criterion": "l2", "scope": "uniform"}
     four = _store("int8") | {"bits": 4}
     pruned = [cut | {"factorize": NONE} | _only(kind) for kind in (NONE, "int8")]
     zeroed = [
         {"prune": kind, "zeros": 0.5, "factorize": NONE, "store": NONE} for kind in PRUNES if kind != "structured"
     ]
-    low = {"prune": NONE, "factorize": "svd", "energy": 0.95, "whiten": True, "store": NONE}
+    low = {"prune": NONE, "factorize": "svd", "energy": 0.98, "whiten": True, "store": NONE}
     return [*alone[:4], four, *pruned, low, *alone[4:], *zeroed]
 
 
 def kinds_of(choices: Choices) -> list[str]:
     """The kinds that a recipe uses."""
-    return [choices[f] for f in ("prune", "factorize", "store") if choices.get(f, NONE) != NONE]
+    return [choices[f] for f in FAMILIES if choices.get(f, NONE) != NONE]
 
 
 def key_of(steps: Steps) -> str:
