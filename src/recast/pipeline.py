@@ -92,7 +92,7 @@ def load(source: str | Path, reading: Reading = Reading()) -> ir.Model:  # noqa:
 
 
 def _read_options(reading: Reading) -> ReadOptions:
-    return ReadOptions(reading.inputs, reading.weights, reading.trust)
+    return ReadOptions(reading.inputs, reading.weights, reading.trust, reading.task)
 
 
 def prepare(model: ir.Model, target: Format, writing: Writing) -> tuple[Finding, ...]:

@@ -21,11 +21,14 @@ class Reading:
         inputs: shapes by input name; a ``str`` dimension stays dynamic under that name.
         weights: checkpoint for a PyTorch factory.
         trust: allow formats whose own libraries run code from the file (``.pt2``).
+        task: of a Hugging Face folder: ``text-generation-with-past``, ``encoder``, ``decoder``, ``decoder-with-past``;
+            "" is the whole network without a cache.
     """
 
     inputs: Mapping[str, tuple[int | str, ...]] = field(default_factory=dict)
     weights: Path | None = None
     trust: bool = False
+    task: str = ""
 
 
 @dataclass(frozen=True)

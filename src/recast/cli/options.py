@@ -42,6 +42,7 @@ def reading_options(parser: ArgumentParser) -> None:
     add = parser.add_argument
     add("--input", metavar="NAME=1,3,224,224", action="append", help="Shape of an input (repeatable).")
     add("--weights", metavar="FILE", type=Path, help="Checkpoint for a PyTorch factory.")
+    add("--task", metavar="TASK", default="", help="Of a Hugging Face folder: text-generation-with-past, encoder, ...")
     add("--trust", action="store_true", help=TRUST)
 
 
@@ -53,7 +54,7 @@ def reading(given: Namespace) -> Reading:
     """
     from recast.recipe import Reading
 
-    return Reading(parse_inputs(given.input), given.weights, given.trust)
+    return Reading(parse_inputs(given.input), given.weights, given.trust, given.task)
 
 
 def checking_options(parser: ArgumentParser) -> None:

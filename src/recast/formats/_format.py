@@ -21,11 +21,12 @@ Layout = Literal["channels_first", "channels_last"]
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """How to read. ``inputs`` fixes shapes by input name; ``weights`` and ``trust`` are for PyTorch modules."""
+    """How to read. ``inputs`` fixes shapes by input name; ``weights``, ``trust``, ``task`` are for PyTorch modules."""
 
     inputs: Mapping[str, tuple[int | str, ...]] = field(default_factory=dict)
     weights: Path | None = None
     trust: bool = False
+    task: str = ""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import onnx_ir as ir
 from onnx import helper, shape_inference
 
 from recast.errors import BadShape
-from recast.graph import LAYER, OPSET
+from recast.graph import LAYER, OPSET, dims
 from recast.graph.infer_control import infer_control
 from recast.graph.infer_quick import quick
 from recast.graph.opsets import schema_of
@@ -26,8 +27,8 @@ def type_proto(value: ir.Value) -> onnx.TypeProto | None:
         proto = onnx.TypeProto()
         proto.tensor_type.elem_type = int(value.dtype)
         return proto
-    dims = [d if isinstance(d, int) else d.value for d in value.shape]
-    return helper.make_tensor_type_proto(int(value.dtype), dims)
+    shape = [d if isinstance(d, int) else d.value for d in value.shape]
+    return helper.make_tensor_type_proto(int(value.dtype), shape)
 
 
 def infer_node(node: ir.Node) -> None:
@@ -82,6 +83,8 @@ def infer_node(node: ir.Node) -> None:
             set_type(value, inferred)
     if node.op_type == "Slice":
         _keep_whole_axes(node)
+    elif node.op_type == "Concat":
+        _sum_of_lengths(node)
 
 
 def _keep_whole_axes(node: ir.Node) -> None:
@@ -96,12 +99,36 @@ def _keep_whole_axes(node: ir.Node) -> None:
     axes = given[2] if len(given) > 2 else range(len(starts))
     steps = given[3] if len(given) > 3 else [1] * len(starts)
     sliced = dict(zip((a % len(x.shape) for a in axes), zip(starts, ends, steps, strict=True), strict=True))
-    dims = list(result.shape)
+    found = list(result.shape)
     for axis, dim in enumerate(x.shape):
         start, end, step = sliced.get(axis, (0, _FAR, 1))
         if start == 0 and end >= _FAR and step == 1:
-            dims[axis] = dim
-    result.shape = ir.Shape(dims)
+            found[axis] = dim
+    result.shape = ir.Shape(found)
+
+
+def _sum_of_lengths(node: ir.Node) -> None:
+    """The joined axis is the sum of its parts, also where these are names; the other axes are the parts' own."""
+    shapes = [None if v is None or v.shape is None else list(v.shape) for v in node.inputs]
+    result = node.outputs[0]
+    if None in shapes or result.shape is None or any(len(s) != len(result.shape) for s in shapes if s is not None):
+        return
+    found = list(result.shape)
+    axis = node.attributes["axis"].as_int() % max(len(found), 1)
+    for index, dim in enumerate(found):
+        parts = [d if isinstance(d, int) else d.value for s in shapes if s is not None for d in [s[index]]]
+        named = [p for p in parts if p is not None]
+        if isinstance(dim, int) or dim.value is not None or not named:
+            continue
+        if index == axis and len(named) == len(parts):
+            found[index] = _as_dim(reduce(dims.add, named))
+        elif index != axis:
+            found[index] = _as_dim(named[0])
+    result.shape = ir.Shape(found)
+
+
+def _as_dim(dim: int | str) -> int | ir.SymbolicDim:
+    return dim if isinstance(dim, int) else ir.SymbolicDim(dim)
 
 
 _FAR = 2**31 - 1  # exporters mean "to the end"
@@ -113,10 +140,10 @@ def set_type(value: ir.Value, proto: onnx.TypeProto) -> None:
     if tensor.elem_type:
         value.dtype = ir.DataType(tensor.elem_type)
     if tensor.HasField("shape"):
-        dims: list[Any] = []
+        found: list[Any] = []
         for dim in tensor.shape.dim:
-            dims.append(dim.dim_value if dim.HasField("dim_value") else (dim.dim_param or None))
-        value.shape = ir.Shape(dims)
+            found.append(dim.dim_value if dim.HasField("dim_value") else (dim.dim_param or None))
+        value.shape = ir.Shape(found)
 
 
 def _check_channels(node: ir.Node) -> None:
@@ -167,8 +194,8 @@ def shape_text(value: ir.Value) -> str:
     """``(N, 3, ?)`` for messages."""
     if value.shape is None:
         return "(?)"
-    dims = [str(d) if isinstance(d, int) else (d.value or "?") for d in value.shape]
-    return "(" + ", ".join(dims) + ")"
+    found = [str(d) if isinstance(d, int) else (d.value or "?") for d in value.shape]
+    return "(" + ", ".join(found) + ")"
 
 
 def refine_node(node: ir.Node) -> None:
@@ -190,11 +217,15 @@ def _better(new: int | ir.SymbolicDim, old: int | ir.SymbolicDim) -> int | ir.Sy
     return old
 
 
-def infer_model(model: ir.Model) -> None:
-    """Infer all shapes and types of a model in place; known ones stay where inference knows less.
+def infer_model(model: ir.Model, told: bool = False) -> None:
+    """Infer all shapes and types of a model in place.
 
     Nodes go one by one; a model with loops, functions or foreign domains goes through ONNX's whole-model inference
     before, with its large weights left out.
+
+    Args:
+        model: the model.
+        told: shapes that are there stay where inference knows less (a file may hold stale ones).
     """
     if model.functions or any(not _is_plain(n) for n in model.graph):
         from onnx_ir.passes.common import ShapeInferencePass
@@ -205,7 +236,10 @@ def infer_model(model: ir.Model) -> None:
                 refine_node(node)
         return
     for node in model.graph:
-        infer_node(node)
+        if told:
+            refine_node(node)
+        else:
+            infer_node(node)
 
 
 def _is_plain(node: ir.Node) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
+from recast.graph import dims
 from recast.graph.view import attr, const
 
 _LONGEST = 64
@@ -54,16 +55,16 @@ def _shape(node: ir.Node) -> Partial | None:
     source = node.inputs[0]
     if source is None or source.shape is None:
         return None
-    dims: list[Entry] = [d if isinstance(d, int) else d.value for d in source.shape]
+    found: list[Entry] = [d if isinstance(d, int) else d.value for d in source.shape]
     if node.op_type == "Size":
         total = 1
-        for dim in dims:
+        for dim in found:
             if not isinstance(dim, int):
                 return None
             total *= dim
         return Partial((total,), scalar=True)
     start, end = int(attr(node, "start", 0)), attr(node, "end")
-    return Partial(tuple(dims[start : None if end is None else int(end)]))
+    return Partial(tuple(found[start : None if end is None else int(end)]))
 
 
 def _gather(node: ir.Node, parts: list[Partial]) -> Partial | None:
@@ -138,8 +139,9 @@ def _number(op_type: str, left: Entry, right: Entry) -> Entry:
         return left
     if op_type == "Mul" and left == 1:
         return right
-    if op_type in ("Add", "Sub") and right == 0:
-        return left
+    if op_type in ("Add", "Sub") and left is not None and right is not None:
+        found = dims.add(left, right, 1 if op_type == "Add" else -1)
+        return found if isinstance(found, str) or abs(found) < 1 << 31 else None
     if not isinstance(left, int) or not isinstance(right, int):
         return None
     if op_type == "Div":
@@ -147,7 +149,7 @@ def _number(op_type: str, left: Entry, right: Entry) -> Entry:
             return None
         quotient = abs(left) // abs(right)  # ONNX divides integers toward zero
         return quotient if (left < 0) == (right < 0) else -quotient
-    found = {"Add": left + right, "Sub": left - right, "Mul": left * right}[op_type]
+    found = left * right
     return found if abs(found) < 1 << 31 else None
 
 

@@ -3,7 +3,7 @@
 Given: a graph with inferred shapes.
 Result: nodes whose inputs are all constant become initializers (results up to 1 MB); so do ``Shape`` of known dims and
     the integer arithmetic on it. A Reshape to a computed shape whose unknown entries are dims of its input gets a
-    constant shape (``0`` copies, ``-1`` infers). An If that always goes one way becomes that branch. Quantised weights
+    constant shape (``0`` copies, ``-1`` infers), an Expand to dims that its input has an extent of 1 there. An If that always goes one way becomes that branch. Quantised weights
     stay: QuantizeLinear, DequantizeLinear are not run.
 Refuses when: never; what cannot be told stays a node (random operators, sub-graphs, unknown or large results).
 """
@@ -64,8 +64,10 @@ def apply(model: ir.Model, options: PassOptions) -> list[Finding]:
             results = compute(node)
         if results is not None:
             _make_constant(editor, node, results, changed)
-        elif node.op_type == "Reshape" and not is_const(node.inputs[1]) and node.inputs[1] in known:
-            _reshape(editor, node, known[node.inputs[1]], changed)
+        elif node.op_type in ("Reshape", "Expand") and not is_const(node.inputs[1]) and node.inputs[1] in known:
+            (_reshape if node.op_type == "Reshape" else _expand)(editor, node, known[node.inputs[1]], changed)
+        elif node.op_type == "Range":
+            _count(node, known)
     remove_dead(graph)
     return []
 
@@ -149,3 +151,33 @@ def _reshape(editor: Editor, node: ir.Node, wanted: Partial, changed: set[ir.Val
         node.attributes.pop("allowzero", None)  # 0 now copies a dim, which is right for empty ones too
         node.replace_input_with(1, editor.const(target, "shape"))
         _infer_again(node, changed)
+
+
+def _expand(editor: Editor, node: ir.Node, wanted: Partial, changed: set[ir.Value]) -> None:
+    """Write a computed shape as a constant: a dim that the input has needs no telling, for 1 stretches to it."""
+    source = node.inputs[0]
+    if source is None or source.shape is None or wanted.scalar:
+        return
+    dims = [d if isinstance(d, int) else d.value for d in source.shape]
+    dims = [1] * (len(wanted.entries) - len(dims)) + dims
+    target = [e if isinstance(e, int) else 1 if e == d else None for e, d in zip(wanted.entries, dims, strict=False)]
+    if len(dims) == len(wanted.entries) and None not in target and None not in wanted.entries:
+        node.replace_input_with(1, editor.const(target, "shape"))
+        _infer_again(node, changed)
+    elif node.outputs[0].shape is not None and len(dims) == len(wanted.entries):
+        broad = [d if e == 1 else e for e, d in zip(wanted.entries, dims, strict=True)]
+        told = zip(node.outputs[0].shape, broad, strict=True)
+        node.outputs[0].shape = ir.Shape(
+            [b if isinstance(a, ir.SymbolicDim) and a.value is None else a for a, b in told]
+        )
+
+
+def _count(node: ir.Node, known: dict[ir.Value, Partial]) -> None:
+    """``Range(0, n, 1)`` has length n, also where n is a name."""
+    start, stop, step = node.inputs
+    limit = known.get(stop) if stop is not None else None
+    shape = node.outputs[0].shape
+    if limit is None or const(start) != 0 or const(step) != 1 or len(limit.entries) != 1 or limit.entries[0] is None:
+        return
+    if shape is not None and len(shape) == 1 and isinstance(shape[0], ir.SymbolicDim) and shape[0].value is None:
+        node.outputs[0].shape = ir.Shape([limit.entries[0]])

@@ -28,12 +28,13 @@ OLDEST_OPSET = 7
 _KEEP_ELEMENTS = 1024  # constants up to this size stay in the model while its version is converted: adapters read them
 
 
-def normalise(model: ir.Model, where: str) -> ir.Model:
+def normalise(model: ir.Model, where: str, told: bool = False) -> ir.Model:
     """Return the model in the dialect (it may be a new object).
 
     Args:
         model: any model; it is changed.
         where: the file's name, for errors.
+        told: the model's own shapes are right, and stay where inference knows less.
 
     Raises:
         BadModel: the opset is too old.
@@ -60,7 +61,7 @@ def normalise(model: ir.Model, where: str) -> ir.Model:
     if version > OPSET:
         for node in model.graph.all_nodes():
             forget_defaults(node)
-    infer_model(model)
+    infer_model(model, told)
     if version > OPSET:
         model.opset_imports[""] = max(map(needed, model.graph.all_nodes()), default=OPSET)
     return model

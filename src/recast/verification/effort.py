@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import onnx_ir as ir
 
+from recast.graph import dims
 from recast.verification.feeds import Feed
 
 BUDGET = 6e9  # operations of all feeds together: about six seconds of float64 runs on one core (measured: ResNet50)
@@ -84,4 +85,6 @@ def _elements(feed: Feed) -> int:
 def _shape(value: ir.Value, sizes: Mapping[str, int]) -> list[int]:
     if value.shape is None:
         return [0]
-    return [d if isinstance(d, int) else sizes.get(str(d.value), 1) for d in value.shape]
+    shape = [d if isinstance(d, int) else str(d.value) for d in value.shape]
+    known = dict.fromkeys(dims.names(shape), 1) | dict(sizes)
+    return [max(d, 1) for d in dims.filled(shape, known)]

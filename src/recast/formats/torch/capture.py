@@ -21,7 +21,9 @@ from recast._util.optional import need
 from recast.errors import BadRecipe, UnsupportedOp
 from recast.formats.torch import pretrained, programs
 from recast.formats.torch.factory import Examples, build, examples, keywords, load_weights
-from recast.graph import LAYER, ORIGIN
+from recast.graph import LAYER, OPSET, ORIGIN
+
+_NO_SCOPE = "_empty_nn_module_stack"  # torch.export's word for what belongs to no module
 
 
 def preload() -> None:
@@ -50,10 +52,18 @@ def capture(
     if was_training:
         module.eval()
     try:
-        with warnings.catch_warnings():
+        # kernels that keep gradients lay out their results otherwise, and the exporter expects one layout throughout
+        with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
             program = torch.onnx.export(
-                module, arguments, kwargs=keywords, dynamo=True, dynamic_shapes=dynamic, optimize=False, verbose=False
+                module,
+                arguments,
+                kwargs=keywords,
+                dynamo=True,
+                dynamic_shapes=dynamic,
+                opset_version=OPSET,
+                optimize=False,
+                verbose=False,
             )
     except Exception as error:
         raise UnsupportedOp(
@@ -91,7 +101,7 @@ def _fold(model: ir.Model) -> None:
 
 def _set_origins(model: ir.Model) -> None:
     for node in model.graph.all_nodes():
-        scopes = _strings(node.metadata_props.get("pkg.torch.onnx.name_scopes"))
+        scopes = [s for s in _strings(node.metadata_props.get("pkg.torch.onnx.name_scopes")) if _NO_SCOPE not in s]
         classes = _strings(node.metadata_props.get("pkg.torch.onnx.class_hierarchy"))
         path = scopes[-2] if len(scopes) > 1 else ""
         kind = classes[-2] if len(classes) > 1 else ""
@@ -145,13 +155,17 @@ class Session:
         return self._open_program if path.suffix.lower() in programs.SUFFIXES else self._open_factory
 
     def _open_pretrained(self, path: str, options: dict[str, Any]) -> tuple[tuple[Any, ...], Any]:
-        found = pretrained.load(Path(path), options["inputs"])
-        self._module, self.inputs, self._keywords = found.module, found.inputs, list(found.examples)
+        found = pretrained.load(Path(path), options["inputs"], options.get("task", ""))
+        self._module, self.inputs, tensors = found.module, found.inputs, tuple(found.examples.values())
         if options.get("weights"):
             load_weights(self._module, Path(options["weights"]))
-        self._exportable = (found.module, (), found.dynamic, found.examples)
-        self._loose = (found.module, (), found.loose, found.examples)
-        return tuple(found.examples.values()), found.dynamic
+        if found.by_name:
+            self._keywords = list(found.examples)
+            self._exportable = (found.module, (), found.dynamic, found.examples)
+            self._loose = (found.module, (), found.loose, found.examples)
+        else:
+            self._exportable = (found.module, tensors, {"tensors": tuple(found.loose.values())})
+        return tensors, found.dynamic
 
     def _call(self, tensors: Sequence[Any]) -> Any:
         with self._torch.no_grad():

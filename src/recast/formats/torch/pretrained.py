@@ -15,6 +15,8 @@ from typing import Any
 from recast._util.child import TensorSpec
 from recast._util.optional import need
 from recast.errors import BadModel, BadRecipe
+from recast.formats.torch import tasks
+from recast.graph import dims
 
 _SIZES = (3, 5, 7, 11, 13, 17, 19, 23)  # of dynamic dimensions while tracing: none is 1, none equals another
 _SAMPLES = 4001  # of sound while tracing: more than any front end's window
@@ -27,7 +29,7 @@ class Pretrained:
     """A module in eval mode with what it takes: ``inputs`` (a ``str`` in a shape is dynamic) and examples by name.
 
     ``dynamic`` are ``dynamic_shapes`` in which equal names are one dimension; ``loose`` ones promise nothing, for
-    networks that ask more of a dimension than its name says.
+    networks that ask more of a dimension than its name says. ``by_name``: whether ``forward`` is called by names.
     """
 
     module: Any
@@ -35,45 +37,54 @@ class Pretrained:
     examples: dict[str, Any]
     dynamic: dict[str, dict[int, Any]]
     loose: dict[str, dict[int, Any]]
+    by_name: bool = True
 
 
-def load(folder: Path, shapes: Mapping[str, Shape]) -> Pretrained:
+def load(folder: Path, shapes: Mapping[str, Shape], task: str = "") -> Pretrained:
     """Load a folder.
 
     Args:
         folder: with ``config.json`` and ``*.safetensors``.
         shapes: inputs by name (or ``#position``) that replace or join the usual ones; a word is a dynamic dimension.
+        task: a part of the network or a way to use it (``tasks.TASKS``); "": the whole network without a cache.
 
     Raises:
         MissingDependency: ``transformers`` is not installed.
         BadModel: the folder does not load.
-        BadRecipe: ``forward`` has no such input.
+        BadRecipe: ``forward`` has no such input, or the network is not made for the task.
     """
     transformers, torch = need("transformers", "transformers"), need("torch", "torch")
     module = _load(transformers, folder)
-    known = [n for n in inspect.signature(module.forward).parameters if n not in ("args", "kwargs")]
-    wanted = _usual(module, known)
+    if task:
+        found = tasks.prepare(torch, transformers, module, task)
+        wanted: dict[str, Shape] = dict(found.inputs)
+        known: Sequence[str] = list(wanted)
+    else:
+        known = [n for n in inspect.signature(module.forward).parameters if n not in ("args", "kwargs")]
+        wanted = _usual(module, known)
     for name, shape in shapes.items():
         key = list(wanted)[int(name[1:])] if name[1:].isdigit() and int(name[1:]) < len(wanted) else name
         if key not in known:
             raise BadRecipe(f"{type(module).__name__} has no input '{key}'", str(folder), f"it has: {', '.join(known)}")
         wanted[key] = shape
+    return _traced(torch, module, wanted, not task)
+
+
+def _traced(torch: Any, module: Any, wanted: Mapping[str, Shape], by_name: bool) -> Pretrained:
+    """Example tensors for these inputs, and which dimensions stay dynamic."""
     generator = torch.Generator().manual_seed(0)
-    sizes = {"samples": _SAMPLES}
+    words = dims.names(d for shape in wanted.values() for d in shape)
+    sizes = {word: _SIZES[i % len(_SIZES)] for i, word in enumerate(words)} | {"samples": _SAMPLES}
+    free = torch.export.Dim.DYNAMIC
+    named = {word: torch.export.Dim(word, max=_most(module, word)) for word in words if word.isidentifier()}
     examples: dict[str, Any] = {}
-    specs, dims = [], dict[str, Any]()
-    dynamic, loose = dict[str, dict[int, Any]](), dict[str, dict[int, Any]]()
+    specs, dynamic, loose = [], dict[str, dict[int, Any]](), dict[str, dict[int, Any]]()
     for name, shape in wanted.items():
-        for dim in shape:
-            if isinstance(dim, str):
-                sizes.setdefault(dim, _SIZES[len(sizes) % len(_SIZES)])
-        numbers = [sizes[d] if isinstance(d, str) else d for d in shape]
-        examples[name] = _example(torch, module, name, numbers, generator)
+        examples[name] = _example(torch, module, name, list(dims.filled(shape, sizes)), generator)
         specs.append(TensorSpec(name, str(examples[name].dtype).removeprefix("torch."), tuple(shape)))
-        words = {i: d for i, d in enumerate(shape) if isinstance(d, str)}
-        dynamic[name] = {i: dims.setdefault(d, torch.export.Dim(d, max=_most(module, d))) for i, d in words.items()}
-        loose[name] = dict.fromkeys(words, torch.export.Dim.DYNAMIC)
-    return Pretrained(module, specs, examples, dynamic, loose)
+        dynamic[name] = {i: named.get(d, free) for i, d in enumerate(shape) if isinstance(d, str)}
+        loose[name] = dict.fromkeys(dynamic[name], free)
+    return Pretrained(module, specs, examples, dynamic, loose, by_name)
 
 
 def _most(module: Any, dim: str) -> int | None:
@@ -133,6 +144,6 @@ def _example(torch: Any, module: Any, name: str, sizes: list[int], generator: An
         return torch.ones(sizes, dtype=torch.int64)
     if name.endswith("ids"):
         config = getattr(module.config, "text_config", module.config)
-        words = 2 if name == "token_type_ids" else getattr(config, "vocab_size", 2)
+        words = 2 if name in ("token_type_ids", "position_ids") else getattr(config, "vocab_size", 2)
         return torch.randint(0, words, sizes, generator=generator)
     return torch.randn(sizes, generator=generator)

@@ -18,6 +18,7 @@ from recast._util.child import TensorSpec
 from recast._util.optional import need
 from recast.errors import BadModel, BadRecipe
 from recast.formats.torch.run import SPECS, import_file
+from recast.graph import dims
 
 SUFFIXES = (".py", ".pt2")
 _SIZES = (3, 5, 7, 11, 13, 17, 19, 23)  # of dynamic dimensions while tracing: none is 1, none equals another
@@ -57,12 +58,9 @@ class Program:
     def examples(self) -> tuple[tuple[Any, ...], tuple[dict[int, Any], ...] | None]:
         """Tensors to trace with, and which of their dimensions stay dynamic (``dynamic_shapes``)."""
         torch = need("torch", "torch")
-        names = sorted({d for s in self.inputs for d in s.shape if isinstance(d, str)})
+        names = sorted(dims.names(d for s in self.inputs for d in s.shape))
         sizes = {name: _SIZES[i % len(_SIZES)] for i, name in enumerate(names)}
-        tensors = tuple(
-            torch.zeros([d if isinstance(d, int) else sizes[d] for d in s.shape], dtype=getattr(torch, s.dtype))
-            for s in self.inputs
-        )
+        tensors = tuple(torch.zeros(dims.filled(s.shape, sizes), dtype=getattr(torch, s.dtype)) for s in self.inputs)
         free = torch.export.Dim.DYNAMIC
         dynamic = tuple({i: free for i, d in enumerate(s.shape) if isinstance(d, str)} for s in self.inputs)
         return tensors, dynamic if names else None
@@ -151,4 +149,11 @@ def _renamed(dim: int | ir.SymbolicDim, symbols: dict[str, str]) -> int | str | 
         return dim
     if dim.value is None:
         return None
-    return re.sub(r"[A-Za-z_]\w*", lambda m: symbols.get(m.group(), m.group()), dim.value)
+    found = dims.substitute(dim.value, symbols)
+    if found != dim.value or isinstance(found, int):
+        return found
+    return re.sub(r"[A-Za-z_]\w*", lambda m: _bracketed(symbols.get(m.group(), m.group())), dim.value)
+
+
+def _bracketed(dim: str) -> str:
+    return f"({dim})" if " " in dim else dim

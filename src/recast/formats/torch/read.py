@@ -14,7 +14,7 @@ from recast.formats._format import ReadOptions
 from recast.formats.torch.checkpoint import read_checkpoint
 from recast.graph import IR_VERSION, OPSET
 from recast.graph.finding import Finding, attach
-from recast.passes import PassOptions, fold_constants
+from recast.passes import PassOptions, clean, drop_noops, fold_constants
 from recast.passes.normalise import normalise
 
 _CAPTURE = "recast.formats.torch.capture"
@@ -60,6 +60,7 @@ def session(path: Path, options: ReadOptions) -> RemoteRunner:
     settings: dict[str, Any] = {
         "inputs": {k: list(v) for k, v in options.inputs.items()},
         "weights": str(options.weights.resolve()) if options.weights else None,
+        "task": options.task,
     }
     return RemoteRunner(_CAPTURE, path, settings, Limits(timeout_s=_EXPORT_TIMEOUT_S))
 
@@ -72,12 +73,13 @@ def _read_factory(path: Path, options: ReadOptions) -> ir.Model:
         for name, value in model.graph.initializers.items():
             if isinstance(value.const_value, ir.ExternalTensor):  # a mapped view outlives the folder's entry
                 value.const_value = ir.Tensor(value.const_value.numpy(), dtype=value.const_value.dtype, name=name)
-        return _without_shape_arithmetic(normalise(model, path.name))
+        return _without_shape_arithmetic(normalise(model, path.name, told=True))
 
 
 def _without_shape_arithmetic(model: ir.Model) -> ir.Model:
     """PyTorch's exporter spells out ``x.flatten(1)`` as arithmetic on the shape of ``x``; no module wrote that."""
-    fold_constants.apply(model, PassOptions())
+    for step in (fold_constants, drop_noops, fold_constants, clean):
+        step.apply(model, PassOptions())
     return model
 
 
@@ -114,4 +116,4 @@ def from_torch(module: Any, example_inputs: Any, dynamic: Any = None) -> ir.Mode
             ) from error
     named = factory.keywords(module, list(tensors))
     captured = capture(module, (), shapes, tensors) if named else capture(module, tuple(tensors.values()), shapes)
-    return _without_shape_arithmetic(normalise(captured, type(module).__name__))
+    return _without_shape_arithmetic(normalise(captured, type(module).__name__, told=True))

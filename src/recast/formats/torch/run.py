@@ -16,6 +16,7 @@ from recast._util.child import TensorSpec
 from recast._util.optional import need
 from recast.errors import BadModel, UnsafeModel, UnsupportedOp
 from recast.formats.torch.write import sha256
+from recast.graph import dims
 
 SPECS = "recast.json"  # entry of a .pt2 that says what its tensors are called
 _PRIMES = (3, 5, 7, 11, 13, 17, 19, 23)
@@ -113,15 +114,12 @@ class Session:
     def export(self, feeds: Mapping[str, np.ndarray], target: str) -> tuple[Any, dict[str, np.ndarray]]:
         """Save the network as an exported program; named dimensions stay dynamic."""
         export = self.torch.export
-        sizes: dict[str, int] = {}
-        for spec in self.inputs:
-            for dim in spec.shape:
-                if isinstance(dim, str):
-                    sizes.setdefault(dim, _PRIMES[len(sizes) % len(_PRIMES)])
-        examples = []
-        for spec in self.inputs:
-            shape = [sizes[d] if isinstance(d, str) else d for d in spec.shape]
-            examples.append(self.torch.zeros(shape, dtype=getattr(self.torch, spec.dtype)))
+        names = dims.names(d for spec in self.inputs for d in spec.shape)
+        sizes = {name: _PRIMES[i % len(_PRIMES)] for i, name in enumerate(names)}
+        examples = [
+            self.torch.zeros(dims.filled(spec.shape, sizes), dtype=getattr(self.torch, spec.dtype))
+            for spec in self.inputs
+        ]
         dynamic = [{i: export.Dim.DYNAMIC for i, d in enumerate(s.shape) if isinstance(d, str)} for s in self.inputs]
         try:
             with self.torch.no_grad():
