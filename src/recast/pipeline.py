@@ -82,8 +82,11 @@ def load(source: str | Path, reading: Reading = Reading()) -> ir.Model:  # noqa:
     Raises:
         RecastError: whatever is wrong with the file, in one clear message.
     """
+    reader = source_format(source)
+    if reading.task and not (reader.name == "torch" and Path(source).is_dir()):
+        raise BadRecipe(f"task '{reading.task}' is for a Hugging Face folder", str(source), "leave it out")
     with collector.rarely():
-        model = source_format(source).read(Path(source), _read_options(reading))
+        model = reader.read(Path(source), _read_options(reading))
     if reading.inputs:
         from recast.passes.normalise import set_inputs
 

@@ -3,8 +3,8 @@
 Given: a graph with inferred shapes.
 Result: nodes whose inputs are all constant become initializers (results up to 1 MB); so do ``Shape`` of known dims and
     the integer arithmetic on it. A Reshape to a computed shape whose unknown entries are dims of its input gets a
-    constant shape (``0`` copies, ``-1`` infers), an Expand to dims that its input has an extent of 1 there. An If that always goes one way becomes that branch. Quantised weights
-    stay: QuantizeLinear, DequantizeLinear are not run.
+    constant shape (``0`` copies, ``-1`` infers), and an Expand too (1 stretches to what is there). An If that always
+    goes one way becomes that branch. Quantised weights stay: QuantizeLinear, DequantizeLinear are not run.
 Refuses when: never; what cannot be told stays a node (random operators, sub-graphs, unknown or large results).
 """
 
@@ -25,7 +25,7 @@ from recast.ops import fact
 from recast.passes import PassOptions
 from recast.passes._branches import inline, taken
 from recast.passes._editor import Editor, has_graphs, tensor_of
-from recast.passes._partial import Partial, evaluate
+from recast.passes._partial import Entry, Partial, evaluate
 from recast.passes.clean import remove_dead
 
 _MOST_BYTES = 1 << 20
@@ -158,8 +158,8 @@ def _expand(editor: Editor, node: ir.Node, wanted: Partial, changed: set[ir.Valu
     source = node.inputs[0]
     if source is None or source.shape is None or wanted.scalar:
         return
-    dims = [d if isinstance(d, int) else d.value for d in source.shape]
-    dims = [1] * (len(wanted.entries) - len(dims)) + dims
+    dims: list[Entry] = [1] * (len(wanted.entries) - len(source.shape))
+    dims += [d if isinstance(d, int) else d.value for d in source.shape]
     target = [e if isinstance(e, int) else 1 if e == d else None for e, d in zip(wanted.entries, dims, strict=False)]
     if len(dims) == len(wanted.entries) and None not in target and None not in wanted.entries:
         node.replace_input_with(1, editor.const(target, "shape"))

@@ -14,6 +14,8 @@ from recast.formats._format import ReadOptions, WriteOptions
 from recast.formats.torch.capture import Session
 from recast.graph import LAYER
 from recast.passes.normalise import normalise
+from recast.pipeline import load
+from recast.recipe import Reading
 
 HUBCONF = """\
 dependencies = ["torch"]
@@ -110,3 +112,76 @@ def test_code_in_a_folder_is_not_run(tmp_path: Path) -> None:
     with pytest.raises(BadModel, match="does not load"):
         Session(str(tmp_path), {"inputs": {}, "weights": None})
     assert not marker.exists()
+
+
+@pytest.fixture(scope="module")
+def whisper(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    transformers = pytest.importorskip("transformers")
+    sizes = {"d_model": 6, "encoder_layers": 1, "decoder_layers": 1, "max_source_positions": 7, "num_mel_bins": 5}
+    heads = {f"{side}_attention_heads": 3 for side in ("encoder", "decoder")}
+    hidden = {f"{side}_ffn_dim": 11 for side in ("encoder", "decoder")}
+    tokens = dict.fromkeys(("pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id"), 1)
+    config = transformers.WhisperConfig(vocab_size=31, max_target_positions=29, **sizes, **heads, **hidden, **tokens)
+    folder = tmp_path_factory.mktemp("whisper")
+    transformers.WhisperForConditionalGeneration(config).save_pretrained(folder)
+    return folder
+
+
+def opened(folder: Path, task: str) -> Session:
+    return Session(str(folder), {"inputs": {}, "weights": None, "task": task})
+
+
+def test_a_decoder_with_its_cache(tmp_path: Path, rng: np.random.Generator) -> None:
+    """One call with the whole text, and one call a token with the cache, say the same."""
+    transformers = pytest.importorskip("transformers")
+    sizes = {"hidden_size": 12, "intermediate_size": 13, "num_attention_heads": 6, "num_key_value_heads": 2}
+    config = transformers.LlamaConfig(vocab_size=31, num_hidden_layers=1, **sizes)
+    transformers.LlamaForCausalLM(config).save_pretrained(tmp_path / "llama")
+    session = opened(tmp_path / "llama", "text-generation-with-past")
+    session.export({}, str(tmp_path / "captured.onnx"))
+    model = normalise(ir.load(tmp_path / "captured.onnx"), "captured", told=True)
+    shapes = {v.name: dims(v) for v in model.graph.inputs}
+    assert shapes["attention_mask"] == ["batch", "past_sequence + sequence"]
+    assert shapes["past_key_values.0.key"] == ["batch", 2, "past_sequence", 2]
+    results = {v.name: dims(v) for v in model.graph.outputs}
+    assert list(results) == ["logits", "present.0.key", "present.0.value"]
+    assert results["present.0.key"] == ["batch", 2, "past_sequence + sequence", 2]
+    ids = rng.integers(0, 31, (3, 5))
+    past = {f"past_key_values.0.{role}": np.zeros((3, 2, 0, 2), np.float32) for role in ("key", "value")}
+    places = np.tile(np.arange(5), (3, 1))
+    whole = session.run({"input_ids": ids, "attention_mask": np.ones_like(ids), "position_ids": places, **past})
+    same(session, model, {"input_ids": ids, "attention_mask": np.ones_like(ids), "position_ids": places, **past},
+         tmp_path / "a.onnx")  # fmt: skip
+    for step in range(5):
+        mask, now = np.ones((3, step + 1), np.int64), np.full((3, 1), step)
+        said = session.run({"input_ids": ids[:, [step]], "attention_mask": mask, "position_ids": now, **past})
+        past = {f"past_key_values.0.{role}": said[f"present.0.{role}"] for role in ("key", "value")}
+        np.testing.assert_allclose(said["logits"][:, 0], whole["logits"][:, step], rtol=0, atol=1e-5)
+
+
+def test_parts_of_an_encoder_and_decoder(whisper: Path, rng: np.random.Generator) -> None:
+    """The encoder, the first call of the decoder and the next one say what the whole network says."""
+    whole, encoder = opened(whisper, ""), opened(whisper, "encoder")
+    first, later = opened(whisper, "decoder"), opened(whisper, "decoder-with-past")
+    sound, ids = rng.standard_normal((2, 5, 14)).astype(np.float32), rng.integers(0, 31, (2, 4))
+    wanted = whole.run({"input_features": sound, "decoder_input_ids": ids})["logits"]
+    hidden = encoder.run({"input_features": sound})["last_hidden_state"]
+    said = first.run({"input_ids": ids[:, :3], "encoder_hidden_states": hidden})
+    np.testing.assert_allclose(said["logits"], wanted[:, :3], rtol=0, atol=1e-5)
+    past = {n.replace("present", "past_key_values"): a for n, a in said.items() if n.startswith("present")}
+    assert [s.name for s in later.inputs] == ["input_ids", *past]
+    last = later.run({"input_ids": ids[:, 3:], **past})
+    assert [s.name for s in later.outputs] == ["logits", "present.0.decoder.key", "present.0.decoder.value"]
+    np.testing.assert_allclose(last["logits"][:, 0], wanted[:, 3], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(("task", "said"), [("translation", "no task"), ("text-generation-with-past", "not for it")])
+def test_a_task_that_does_not_fit(whisper: Path, task: str, said: str) -> None:
+    with pytest.raises(BadRecipe, match=said):
+        opened(whisper, task)
+
+
+def test_a_task_is_for_folders(tmp_path: Path) -> None:
+    (tmp_path / "hubconf.py").write_text(HUBCONF)
+    with pytest.raises(BadRecipe, match="Hugging Face folder"):
+        load(f"hub:{tmp_path}:small", Reading(task="encoder"))

@@ -150,7 +150,7 @@ def _renamed(dim: int | ir.SymbolicDim, symbols: dict[str, str]) -> int | str | 
     if dim.value is None:
         return None
     found = dims.substitute(dim.value, symbols)
-    if found != dim.value or isinstance(found, int):
+    if found != dim.value:
         return found
     return re.sub(r"[A-Za-z_]\w*", lambda m: _bracketed(symbols.get(m.group(), m.group())), dim.value)
 

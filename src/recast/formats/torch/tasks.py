@@ -1,7 +1,7 @@
-"""What part of a Hugging Face network is wanted, and with which tensors: the decoder with its cache, the encoder alone.
+"""Which part of a Hugging Face network is wanted, with which tensors: the decoder with its cache, the encoder.
 
-A task gives the module a ``forward`` that takes and returns plain tensors, so that the caches of ``transformers`` become
-inputs and outputs. The names are those of Optimum's ONNX exporter, which runtimes for generation look for:
+A task gives the module a ``forward`` of plain tensors, so that the caches of ``transformers`` become inputs and
+outputs. The names are those of Optimum's ONNX exporter, which runtimes for generation look for:
 ``past_key_values.0.key``, ``present.0.key`` and, with an encoder, ``past_key_values.0.decoder.key``.
 """
 
