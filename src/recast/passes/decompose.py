@@ -18,7 +18,7 @@ from recast.graph.infer import refine_node
 from recast.passes import PassOptions, fold_constants
 from recast.passes._editor import Editor
 from recast.passes.clean import remove_dead
-from recast.passes.decompositions import Expansion, Unfit, decompositions
+from recast.passes.decompositions import Expansion, Unfit, decomposable, decompositions
 
 _REASON = "recast.not_decomposed"
 _DEEPEST = 16  # a decomposition of a decomposition of ...
@@ -58,7 +58,7 @@ def _graph(editor: Editor, options: PassOptions) -> None:
             graphs = attribute.as_graphs() if attribute.type == ir.AttributeType.GRAPHS else ()
             for graph in [attribute.as_graph()] if attribute.type == ir.AttributeType.GRAPH else graphs:
                 _graph(editor.inside(graph), options)
-        if node.domain or node.op_type not in known or options.native(node):
+        if node.domain or not decomposable(node) or options.native(node):
             continue
         if depth > _DEEPEST:
             raise InternalError(f"the decompositions of {node.op_type} lead to each other", "recast/passes")

@@ -23,7 +23,7 @@ from recast.graph.opsets import schema as known_schema
 from recast.graph.view import attr, layer_of
 from recast.passes import PassOptions
 from recast.passes._editor import Editor, copy_origin
-from recast.passes.decompositions import decompositions
+from recast.passes.decompositions import decomposable
 
 COMPOSITE = frozenset(
     {
@@ -91,7 +91,7 @@ def _function_schema(node: ir.Node, options: PassOptions) -> Any:
 
 def _stays(node: ir.Node, options: PassOptions) -> bool:
     """Whether the target takes this very node, or a decomposition will."""
-    return options.native is None or node.op_type in decompositions() or options.native(node)
+    return options.native is None or options.native(node) or decomposable(node)
 
 
 def _body(node: ir.Node, schema: Any) -> ir.Function | None:
