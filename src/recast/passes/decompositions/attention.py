@@ -15,17 +15,22 @@ Dim = int | str | None
 def plain(node: ir.Node) -> bool:
     """Whether it is attention of (batch, heads, length, size), at most with a mask as long as the keys."""
     given = [*node.inputs, *[None] * 7]
-    if any(v is None or v.shape is None or len(v.shape) != 4 for v in given[:3]) or any(given[4:7]):
+    sizes = [size for value in given[:3] for size in _sizes(value)]
+    if len(sizes) != 3 * 3 or any(v is not None for v in given[4:7]):
         return False
     window = any(attr(node, f"{side}_window_size", -1) >= 0 for side in ("left", "right"))
     further = any(v.uses() or v.is_graph_output() for v in node.outputs[1:])
     if window or further or attr(node, "softcap", 0.0) or attr(node, "softmax_precision"):
         return False
-    numbers = [given[0].shape[1], given[0].shape[3], given[1].shape[1], given[1].shape[3], given[2].shape[3]]
-    if not all(isinstance(n, int) for n in numbers):
-        return False
     keys, mask = _length(given[1], 2), given[3]
     return mask is None or (keys is not None and _length(mask, -1) == keys)
+
+
+def _sizes(value: ir.Value | None) -> list[int]:
+    """Rank, heads and size where these are numbers, as they must be."""
+    if value is None or value.shape is None or len(value.shape) != 4:
+        return []
+    return [d for d in (4, value.shape[1], value.shape[3]) if isinstance(d, int)]
 
 
 def _length(value: ir.Value | None, axis: int) -> Dim:
@@ -37,7 +42,7 @@ def _length(value: ir.Value | None, axis: int) -> Dim:
 
 @decomposes("Attention", when=plain)
 def attention(e: Expansion) -> Results:
-    """softmax(scale · Q Kᵀ + mask) V (Vaswani et al. 2017, equation 1); a query that sees no key gives 0, as in ONNX."""
+    """softmax(scale Q Kᵀ + mask) V (Vaswani et al. 2017, equation 1); a query that sees no key gives 0, as in ONNX."""
     q, k, v, mask = e.input(0), e.input(1), e.input(2), e.optional(3)
     heads, size = e.size(q, 1), e.size(q, 3)
     k, v = _repeated(e, k, heads), _repeated(e, v, heads)
