@@ -85,6 +85,7 @@ class Prune(Step):
         structured: cut channels, so that shapes shrink.
         kind: the method's name; "" is ``structured`` or ``magnitude``.
         options: further options of the method.
+        budget: cut channels until this is met: ``macs<0.5``, ``parameters<400K``, ``latency<2ms``, or several.
     """
 
     family: ClassVar[str] = "prune"
@@ -93,12 +94,13 @@ class Prune(Step):
     structured: bool = False
     kind: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
+    budget: str = ""
 
     def chosen(self) -> tuple[str, dict[str, Any]]:
         """See ``Step``."""
-        given = {"amount": self.amount, "threshold": self.threshold}
+        given = {"amount": self.amount, "threshold": self.threshold, "budget": self.budget or None}
         options = {k: v for k, v in given.items() if v is not None} | dict(self.options)
-        return self.kind or ("structured" if self.structured else "magnitude"), options
+        return self.kind or ("structured" if self.structured or self.budget else "magnitude"), options
 
 
 @dataclass(frozen=True)

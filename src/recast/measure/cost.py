@@ -69,6 +69,11 @@ def of(model: ir.Model, sizes: Sizes | None = None) -> Cost:
     return Cost(sum(line.macs for line in found), found, tuple(unknown))
 
 
+def of_node(node: ir.Node, sizes: Sizes | None = None) -> int:
+    """Multiply-accumulates of one node; 0 where they cannot be counted."""
+    return _node(node, dict(sizes or {}), [])
+
+
 def _weights(node: ir.Node, counted: set[ir.Value]) -> list[ir.Value]:
     found = [v for v in node.inputs if v is not None and v.const_value is not None and v not in counted]
     counted.update(found)

@@ -11,11 +11,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from recast import formats
+from recast import passes as graph_passes
 from recast._util.child import RemoteRunner
 from recast.formats._format import Format
+from recast.measure.coding import as_input
 
 if TYPE_CHECKING:
     import onnx_ir as ir
+
+    from recast.measure.data import Samples
 
 _MODULE = "recast.formats.torch.training"
 
@@ -23,6 +27,13 @@ _MODULE = "recast.formats.torch.training"
 def passes() -> tuple[str, ...]:
     """What must have been run on a graph before ``opened``; the weights keep their names afterwards."""
     return _format().passes
+
+
+def prepared(model: ir.Model) -> ir.Model:
+    """A copy after ``passes``."""
+    copy = model.clone()
+    graph_passes.run(copy, passes(), graph_passes.PassOptions())
+    return copy
 
 
 def _format() -> Format:
@@ -36,12 +47,32 @@ class Trainable:
         self._model, self._runner, self._entries = model, runner, entries
         self.inputs = runner.inputs
 
-    def load(self, inputs: list[np.ndarray], teacher: np.ndarray, labels: np.ndarray | None) -> None:
-        """Samples (n, …) by input, the teacher's scores (n, …), class numbers (n,) or None."""
-        feeds = {str(i): a for i, a in enumerate(inputs)} | {"teacher": teacher.astype(np.float32)}
+    def load(
+        self, inputs: list[np.ndarray], teacher: np.ndarray | None = None, labels: np.ndarray | None = None
+    ) -> None:
+        """Samples (n, …) by input, the teacher's scores (n, …), class numbers (n,)."""
+        feeds = {str(i): a for i, a in enumerate(inputs)}
+        if teacher is not None:
+            feeds["teacher"] = teacher.astype(np.float32)
         if labels is not None:
             feeds["labels"] = labels.astype(np.int64)
         self._runner.call("load", feeds)
+
+    def feeds_of(self, samples: Samples) -> list[np.ndarray]:
+        """Samples as the network's inputs: matched by name or else by position, in its axes and types."""
+        by_name = {s.name for s in self.inputs} == set(samples.feeds)
+        arrays = [samples.feeds[s.name] for s in self.inputs] if by_name else list(samples.feeds.values())
+        return [as_input(a, s, {}) for a, s in zip(arrays, self.inputs, strict=True)]
+
+    def rows(self, wanted: int) -> int:
+        """Samples of one run: ``wanted``, or what the network fixes."""
+        fixed = self.inputs[0].shape[0]
+        return fixed if isinstance(fixed, int) else wanted
+
+    def gradients(self, start: int, stop: int, seed: int) -> Mapping[str, np.ndarray]:
+        """Gradients of the loss of these samples by the graph's own names; see ``Session.gradients``."""
+        _, found = self._runner.call("gradients", start=start, stop=stop, seed=seed)
+        return self._named(found)
 
     def call(self, method: str, **arguments: Any) -> Any:
         """``begin``, ``epoch`` or ``validate``; see ``formats.torch.training.Session``."""
@@ -50,6 +81,10 @@ class Trainable:
     def weights(self) -> Mapping[str, np.ndarray]:
         """Trained arrays by the graph's own names, in its own order of entries."""
         _, state = self._runner.call("weights")
+        return self._named(state)
+
+    def _named(self, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Arrays of the network by the graph's own names, in the graph's own axes."""
         found: dict[str, np.ndarray] = {}
         for entry in self._entries:
             value = self._model.graph.initializers.get(entry.origin)

@@ -13,12 +13,15 @@ if TYPE_CHECKING:
     from recast.compression.recipe import Prune, Steps
 
 
+_PRUNE = 'Remove this share (0–1), keep N of every M (2:4), or cut channels until "macs<0.5" (parameters, latency).'
+
+
 def configure(parser: ArgumentParser) -> None:
     """The options."""
     add = parser.add_argument
     add("source", metavar="SRC", help="Model file, folder, or package.module:factory.")
     add("target", metavar="DST", type=Path, help="Output; its suffix chooses the format.")
-    add("--prune", metavar="SHARE|N:M", help="Remove this share of the weights (0–1), or keep N of every M (2:4).")
+    add("--prune", metavar="SHARE|N:M|BUDGET", help=_PRUNE)
     add("--prune-threshold", metavar="T", type=float, help="Remove weights smaller than this.")
     add("--prune-kind", metavar="KIND", default="", help="magnitude, wanda, sparsegpt (with --data), structured …")
     add("--structured", action="store_true", help="Prune whole neurons and channels, so that shapes shrink.")
@@ -63,12 +66,14 @@ def steps_of(given: Namespace) -> Steps:
 def _prune(share: str | None, threshold: float | None, structured: bool, kind: str) -> Prune:
     from recast.compression.recipe import Prune
 
+    if share is not None and "<" in share:
+        return Prune(None, threshold, True, kind, budget=share)
     if share is not None and ":" in share:
         return Prune(None, threshold, structured, kind or "n-m", {"pattern": share})
     try:
         amount = None if share is None else float(share)
     except ValueError as error:
-        raise BadRecipe(f"--prune {share}", fix="a share such as 0.5, or a pattern such as 2:4") from error
+        raise BadRecipe(f"--prune {share}", fix="a share such as 0.5, a pattern such as 2:4, or macs<0.5") from error
     return Prune(amount, threshold, structured, kind)
 
 

@@ -19,7 +19,6 @@ from recast.compression.edits import SetWeight
 from recast.errors import BadRecipe
 from recast.graph.finding import Finding
 from recast.measure import trainable
-from recast.measure.coding import order_for
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -77,7 +76,7 @@ class Logits:
         how = self._loss(student, answers, labels)
         with trainable.opened(student) as network:
             order = np.random.default_rng(statistics.seed).permutation(samples.count)
-            inputs = [_axes(a[order].astype(np.float32), s) for a, s in _paired(samples, network.inputs)]
+            inputs = [a[order] for a in network.feeds_of(samples)]
             network.load(inputs, how.pop("scores")[order], labels[order] if labels is not None else None)
             history, best = self._train(network, samples.count, how, statistics.seed)
         kept = {n: v.const_value.numpy() for n, v in model.graph.initializers.items() if v.const_value is not None}
@@ -135,18 +134,6 @@ def teach(path: Path, samples: Samples) -> tuple[np.ndarray, np.ndarray | None]:
     labels = samples.labels
     usable = labels is not None and labels.ndim == 1 and labels.dtype.kind in "iu"
     return answers, labels if usable else None
-
-
-def _paired(samples: Samples, specs: tuple[Any, ...]) -> list[tuple[np.ndarray, Any]]:
-    by_name = {s.name for s in specs} == set(samples.feeds)
-    arrays = [samples.feeds[s.name] for s in specs] if by_name else list(samples.feeds.values())
-    return list(zip(arrays, specs, strict=True))
-
-
-def _axes(array: np.ndarray, spec: Any) -> np.ndarray:
-    """Samples in the axes of the input."""
-    order = order_for(array.shape, spec)
-    return array if order is None else np.ascontiguousarray(array.transpose(order))
 
 
 METHODS = {"logits": Logits}

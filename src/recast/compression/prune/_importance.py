@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from recast.compression.groups import Group, Groups, Place
+from recast.compression.prune import _taylor
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
     from recast.compression._method import Statistics
 
-CRITERIA = ("l1", "l2", "bn-scale", "activation")
+CRITERIA = ("l1", "l2", "bn-scale", "activation", "taylor")
+LOOKING = ("activation", "taylor")  # at samples
 
 
 def measure(model: ir.Model, groups: Groups, criterion: str, statistics: Statistics) -> list[np.ndarray]:
@@ -21,6 +23,8 @@ def measure(model: ir.Model, groups: Groups, criterion: str, statistics: Statist
     if criterion == "activation":
         seen = _activations(model, groups, statistics)
         return [_gathered(g, seen) for g in groups.groups]
+    if criterion == "taylor":
+        return _taylor.measure(model, groups, statistics)
     return [_norms(g, criterion) for g in groups.groups]
 
 
@@ -47,11 +51,7 @@ def _slices(place: Place, units: np.ndarray, power: int) -> np.ndarray:
     array = np.moveaxis(tensor.numpy(), place.axis, 0).reshape(len(place.units), -1) if tensor is not None else None
     if array is None:
         return np.zeros(len(units))
-    sums = (np.abs(array.astype(np.float64)) ** power).sum(axis=1)
-    index = np.searchsorted(units, place.units)
-    index[index == len(units)] = 0
-    mine = units[index] == place.units
-    return np.bincount(index[mine], sums[mine], len(units))
+    return _taylor.by_unit(place, units, (np.abs(array.astype(np.float64)) ** power).sum(axis=1))
 
 
 def _activations(model: ir.Model, groups: Groups, statistics: Statistics) -> dict[int, float]:

@@ -2,27 +2,30 @@
 
 Importance of a unit: the norm of all that makes it (L1: Li et al., Pruning Filters for Efficient ConvNets, ICLR 2017;
 BatchNormalization scale: Liu et al., Network Slimming, ICCV 2017; activation: Hu et al., Network Trimming, 2016).
-Summed over its group as in DepGraph (Fang et al., CVPR 2023, eq. 5).
+Summed over its group as in DepGraph (Fang et al., CVPR 2023, eq. 5). Taylor: Molchanov et al., CVPR 2019.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import numpy as np
 
 from recast.compression._method import Needs, Plan, Skip, Statistics
 from recast.compression.apply import apply
 from recast.compression.groups import Group, Groups, find
-from recast.compression.prune import _importance, _repair, _statistics
+from recast.compression.prune import _budget, _importance, _repair, _statistics
 from recast.errors import BadRecipe
 from recast.graph.finding import Finding
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-Criterion = Literal["l1", "l2", "bn-scale", "activation"]
+Criterion = Literal["l1", "l2", "bn-scale", "activation", "taylor"]
+Scope = Literal["uniform", "global"]
+DEFAULT = 0.5  # amount
+MOST = 0.9  # of one group goes at most this share where all groups are ranked together
 PASSES = ("drop_dropout", "inline_functions", "fold_constants", "clean")
 
 
@@ -31,44 +34,55 @@ class Structured:
     """Cut units of every group.
 
     Attributes:
-        amount: share of the units to cut, 0–1 (exclusive).
-        criterion: what makes a unit important.
-        scope: ``uniform``: the same share of each group; ``global``: the least important of all groups.
+        amount: share of the units to cut, 0–1 (exclusive); without a budget 0.5.
+        criterion: what makes a unit important; ``activation`` and ``taylor`` look at samples.
+        scope: ``uniform``: the same share of each group; ``global``: the least important of all groups, by importance
+            over the mean of the group; with a budget by importance for what cutting the unit saves.
         multiple: keep a multiple of so many (8 suits most kernels); small groups keep at least one unit.
-        most: of one group, at most this share goes (``global`` only).
         repair: ``least-squares``: readers take over what the cut units gave, as far as the kept ones tell it, and
             normalisations get new statistics; ``none``.
-        samples: that the repair and the activation criterion look at.
+        samples: that the repair, the criterion and a latency look at.
+        budget: instead of an amount: ``macs<0.5`` (of the original's), ``parameters<400K``, ``latency<2ms``, or
+            several with commas between; as little is cut as meets them.
     """
 
-    amount: float = 0.5
+    amount: float | None = None
     criterion: Criterion = "l2"
-    scope: Literal["uniform", "global"] = "uniform"
+    scope: Scope = "uniform"
     multiple: int = 1
-    most: float = 0.9
     repair: Literal["least-squares", "none"] = "least-squares"
     samples: int = 256
+    budget: str = ""
 
     passes: ClassVar[tuple[str, ...]] = PASSES
 
     def __post_init__(self) -> None:
-        if not 0 < self.amount < 1:
+        if self.amount is not None and self.budget:
+            raise BadRecipe("an amount and a budget", fix="say one of them")
+        if self.budget:
+            _budget.parse(self.budget)
+        if self.amount is not None and not 0 < self.amount < 1:
             raise BadRecipe(f"amount {self.amount}", fix="a share between 0 and 1")
         if self.criterion not in _importance.CRITERIA:
             raise BadRecipe(f"criterion '{self.criterion}'", fix=f"one of {', '.join(_importance.CRITERIA)}")
+        if self.scope not in get_args(Scope):
+            raise BadRecipe(f"scope '{self.scope}'", fix=f"one of {', '.join(get_args(Scope))}")
         if self.multiple < 1:
             raise BadRecipe(f"multiple {self.multiple}", fix="1, 8, 16 …")
 
     def needs(self, model: ir.Model) -> Needs:
         """Samples for the repair."""
-        wanted = self.repair != "none" or self.criterion == "activation"
+        wanted = self.repair != "none" or self.criterion in _importance.LOOKING or "latency" in self.budget
         return Needs(samples=self.samples if wanted else 0)
 
     def plan(self, model: ir.Model, statistics: Statistics) -> Plan:
         """Which units go, what that cuts, and the readers' new weights."""
         groups = find(model)
         values = _importance.measure(model, groups, self.criterion, statistics)
-        chosen = choose(groups.groups, values, self)
+        share = self.amount or DEFAULT
+        if self.budget:
+            share = self._share(model, groups, values, statistics)
+        chosen = choose(groups.groups, values, self, share)
         gone = {int(u) for units in chosen for u in units}
         if not gone:
             return Plan("structured", skips=(Skip("the whole model", _why(groups, self)),))
@@ -82,23 +96,32 @@ class Structured:
                 edits += _statistics.edits(cut, statistics.samples)
         table = {g.name: [len(g.units), len(g.units) - len(u)] for g, u in zip(groups.groups, chosen, strict=True)}
         skips = tuple(Skip(g.name, "too few units") for g, u in zip(groups.groups, chosen, strict=True) if not len(u))
-        notes: dict[str, Any] = {"units before and after": table, "cut": len(gone)}
+        notes: dict[str, Any] = {"units before and after": table, "cut": len(gone), "share": share}
         return Plan("structured", tuple(edits), skips, findings, notes)
 
+    def _share(self, model: ir.Model, groups: Groups, values: list[np.ndarray], statistics: Statistics) -> float:
+        """The smallest share that meets the budget."""
 
-def choose(groups: tuple[Group, ...], values: list[np.ndarray], options: Structured) -> list[np.ndarray]:
+        def cut(share: float) -> ir.Model | None:
+            gone = [int(u) for units in choose(groups.groups, values, self, share) for u in units]
+            return apply(model, Plan("structured", tuple(groups.edits(gone)))) if gone else None
+
+        return _budget.least(cut, model, _budget.parse(self.budget), statistics.samples)
+
+
+def choose(groups: tuple[Group, ...], values: list[np.ndarray], options: Structured, share: float) -> list[np.ndarray]:
     """The units of each group that go: the least important ones."""
     if options.scope == "global":
-        scaled = [v / max(float(v.mean()), 1e-30) for v in values]
-        every = np.concatenate(scaled) if scaled else np.zeros(0)
-        limit = np.sort(every)[int(len(every) * options.amount)] if len(every) else 0.0
+        scaled = _worth(groups, values, options)
+        every = np.sort(np.concatenate(scaled)) if scaled else np.zeros(0)
+        limit = every[min(int(len(every) * share), len(every) - 1)] if len(every) else 0.0
         wanted = [int((s < limit).sum()) for s in scaled]
     else:
-        wanted = [round(len(g.units) * options.amount) for g in groups]
+        wanted = [round(len(g.units) * share) for g in groups]
     found = []
     for group, value, count in zip(groups, values, wanted, strict=True):
         size = len(group.units)
-        most = int(size * options.most) if options.scope == "global" else size - 1
+        most = int(size * MOST) if options.scope == "global" else size - 1
         keep = size - max(0, min(count, most))
         if options.multiple > 1:
             keep = min(size, -(-keep // options.multiple) * options.multiple)
@@ -107,10 +130,22 @@ def choose(groups: tuple[Group, ...], values: list[np.ndarray], options: Structu
     return found
 
 
+def _worth(groups: tuple[Group, ...], values: list[np.ndarray], options: Structured) -> list[np.ndarray]:
+    """Importance that can be compared between groups.
+
+    Taylor values are changes of one loss and are compared as they are; norms are measured by the group's mean.
+    """
+    if options.criterion != "taylor":
+        return [v / max(float(v.mean()), 1e-30) for v in values]
+    if not options.budget:
+        return values
+    return _budget.worth(groups, values, _budget.parse(options.budget))
+
+
 def _why(groups: Groups, options: Structured) -> str:
     if not groups.groups:
         return "no channels, neurons or heads can be cut: every axis reaches an input, an output or an unknown operator"
-    return f"amount {options.amount} of the largest group's {max(len(g.units) for g in groups.groups)} units is none"
+    return f"this share of the largest group's {max(len(g.units) for g in groups.groups)} units is none"
 
 
 METHODS = {"structured": Structured}
