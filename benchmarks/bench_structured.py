@@ -28,6 +28,7 @@ from peers import group_norm_pruned
 import recast
 from recast._util.child import TensorSpec
 from recast.compressing import Settings
+from recast.compression.distill import _loop
 from recast.compression.distill.logits import Logits, teach
 from recast.compression.gate import Limits
 from recast.formats.torch.training import Session
@@ -130,9 +131,8 @@ class Arena:
         assert labels is not None
         session = Peer(network)
         session.load({"0": samples.feeds["x"][order], "teacher": scores[order], "labels": labels[order]})
-        method = Logits(str(self.original), epochs=self.epochs, rate=RATE, hard=hard)
-        how = {"kind": "kd", "temperature": method.temperature, "hard": hard}
-        _, best = method._train(session, samples.count, how, seed)  # type: ignore[arg-type]
+        how = {"kind": "kd", "temperature": Logits().temperature, "hard": hard}
+        _, best = _loop.train(session, samples.count, how, _loop.Schedule(self.epochs, RATE, seed))
         network.load_state_dict(best)
         network.eval()
         with torch.no_grad():

@@ -53,8 +53,9 @@ def test_trained_weights_are_those_that_were_trained(rng: np.random.Generator) -
         network.call("begin", rate=1e-2, steps=40, seed=3)
         how = {"kind": "values", "spread": 1.0}
         for _ in range(40):
-            network.call("epoch", rows=7, batch=7, loss=how)
-        told = network.call("validate", rows=0, batch=7, loss=how)
+            assert network.call("shuffle", rows=7, batch=7) == 1
+            network.call("advance", count=1, loss=how)
+        (told,) = network.call("validate", start=0, stop=7, batch=7, loss=how)
         trained = network.weights()
     from recast.compression._method import Plan
     from recast.compression.edits import SetWeight

@@ -75,7 +75,7 @@ class Trainable:
         return self._named(found)
 
     def call(self, method: str, **arguments: Any) -> Any:
-        """``begin``, ``epoch`` or ``validate``; see ``formats.torch.training.Session``."""
+        """``begin``, ``shuffle``, ``advance``, ``validate`` …; see ``formats.torch.training.Session``."""
         return self._runner.call(method, **arguments)[0]
 
     def weights(self) -> Mapping[str, np.ndarray]:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
-from recast._util import progress
 from recast.compression._method import Needs, Plan, Skip, Statistics
+from recast.compression.distill import _loop
 from recast.compression.edits import SetWeight
 from recast.errors import BadRecipe
 from recast.graph.finding import Finding
@@ -24,10 +24,6 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
     from recast.measure.data import Samples
-
-BATCH = (8, 64)  # least and most samples of a step: about a sixteenth of an epoch
-HELD_OUT = 0.1  # of the samples: they choose the best epoch
-PATIENCE = 8  # epochs without a better one
 
 
 @dataclass(frozen=True)
@@ -71,21 +67,26 @@ class Logits:
         samples = statistics.samples
         if samples is None or samples.count < 16:
             raise BadRecipe("too few samples to learn from", fix="give more with --data")
-        student = model.clone()
         answers, labels = teach(Path(self.teacher), samples)
+        return self.learn(model, samples, (answers, labels), statistics.seed)
+
+    def learn(self, model: ir.Model, samples: Samples, told: tuple[np.ndarray, np.ndarray | None], seed: int) -> Plan:
+        """The trained weights, from what the teacher answered and the labels (see ``teach``)."""
+        student, (answers, labels) = model.clone(), told
         how = self._loss(student, answers, labels)
         with trainable.opened(student) as network:
-            order = np.random.default_rng(statistics.seed).permutation(samples.count)
+            order = np.random.default_rng(seed).permutation(samples.count)
             inputs = [a[order] for a in network.feeds_of(samples)]
             network.load(inputs, how.pop("scores")[order], labels[order] if labels is not None else None)
-            history, best = self._train(network, samples.count, how, statistics.seed)
+            schedule = _loop.Schedule(self.epochs, self.rate, seed)
+            history, best = _loop.train(network, samples.count, how, schedule)
         kept = {n: v.const_value.numpy() for n, v in model.graph.initializers.items() if v.const_value is not None}
         changed = [n for n in best if n in kept and not np.array_equal(best[n], kept[n])]
         notes = {"loss by epoch (training, held out)": history, "teacher": Path(self.teacher).name}
         if not changed:
             return Plan("distill", skips=(Skip("the whole model", "no epoch was better than none"),), notes=notes)
-        told = () if samples.real else (Finding("distilled on generated inputs: give real ones", "", "warning"),)
-        return Plan("distill", tuple(SetWeight(n, best[n], "trained") for n in changed), (), told, notes)
+        warned = () if samples.real else (Finding("distilled on generated inputs: give real ones", "", "warning"),)
+        return Plan("distill", tuple(SetWeight(n, best[n], "trained") for n in changed), (), warned, notes)
 
     def _loss(self, student: ir.Model, answers: np.ndarray, labels: np.ndarray | None) -> dict[str, Any]:
         """How the student is compared, and the teacher's scores for it (before a last Softmax)."""
@@ -101,27 +102,6 @@ class Logits:
         scores = np.log(np.maximum(flat, 1e-7)) if sums_to_one else flat
         kind = self.loss if labels is not None else "kd"
         return {"kind": kind, "temperature": self.temperature, "hard": self.hard, "scores": scores}
-
-    def _train(
-        self, network: trainable.Trainable, count: int, how: dict[str, Any], seed: int
-    ) -> tuple[list[list[float]], dict[str, np.ndarray]]:
-        """Epochs until the held-out loss stops falling: the losses, and the best epoch's weights (epoch 0 counts)."""
-        rows = max(1, int(count * (1 - HELD_OUT)))
-        batch = int(np.clip(rows // 16, *BATCH))
-        network.call("begin", rate=self.rate, steps=self.epochs * max(1, rows // batch), seed=seed)
-        least = network.call("validate", rows=rows, batch=batch, loss=how)
-        best, history, since = dict(network.weights()), [[float("nan"), least]], 0
-        for number in range(self.epochs):
-            progress.emit("distilling", number, self.epochs)
-            loss = network.call("epoch", rows=rows, batch=batch, loss=how)
-            held = network.call("validate", rows=rows, batch=batch, loss=how)
-            history.append([loss, held])
-            since += 1
-            if held < least:
-                least, best, since = held, dict(network.weights()), 0
-            if since >= PATIENCE:
-                break
-        return [[round(a, 6), round(b, 6)] for a, b in history[1:]], best
 
 
 def teach(path: Path, samples: Samples) -> tuple[np.ndarray, np.ndarray | None]:

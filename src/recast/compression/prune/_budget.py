@@ -61,7 +61,8 @@ def _parse(text: str) -> Budget:
     units = _TIMES if kind == "latency" else _UNITS
     relative = unit == "%" or (unit == "" and number < 1)
     limit = number / 100 if unit == "%" else number * (1.0 if relative else units.get(unit, 0.0))
-    if limit <= 0 or (relative and limit >= 1):
+    broken = not relative and unit == "" and number % 1 != 0  # 1.5 of what?
+    if limit <= 0 or broken or (relative and limit >= 1):
         raise BadRecipe(f"budget '{text}'", fix="a share below 1, or a number with K, M, G (latency: us, ms, s)")
     return Budget(kind, limit, relative)  # type: ignore[arg-type]
 

@@ -43,14 +43,14 @@ def measure(model: ir.Model, groups: Groups, statistics: Statistics) -> list[np.
         raise BadRecipe("the Taylor criterion looks at samples", fix="give --data, or another criterion")
     network_graph = trainable.prepared(model)
     strip(network_graph)
-    parts = [_parts(g) for g in groups.groups]
+    made = [parts(g) for g in groups.groups]
     totals = [np.zeros(len(g.units)) for g in groups.groups]
     with trainable.opened(network_graph) as network:
         network.load(network.feeds_of(samples), labels=_labels(samples, network_graph))
         size = network.rows(BATCH)
         for start in range(0, samples.count - size + 1, size):
             slopes = network.gradients(start, start + size, statistics.seed)
-            for group, nodes, total in zip(groups.groups, parts, totals, strict=True):
+            for group, nodes, total in zip(groups.groups, made, totals, strict=True):
                 for places in nodes:
                     total += np.square(sum(_contribution(p, group.units, slopes) for p in places))
     return totals
@@ -66,7 +66,7 @@ def _labels(samples: Samples, model: ir.Model) -> np.ndarray | None:
     return labels if int(labels.min()) >= 0 and int(labels.max()) < scores else None
 
 
-def _parts(group: Group) -> Parts:
+def parts(group: Group) -> Parts:
     """What makes the units, node by node; a layer in front of a normalisation is told by that alone."""
     nodes: dict[object, list[Place]] = {}
     for place in group.places:

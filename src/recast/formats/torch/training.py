@@ -29,6 +29,7 @@ class Session(run.Session):
         self._teacher: Any = None
         self._labels: Any = None
         self._order: np.random.Generator = np.random.default_rng(0)
+        self._batches: list[np.ndarray] = []
 
     def load(self, feeds: Arrays) -> tuple[None, Arrays]:
         """Take the samples: ``0``, ``1`` … are the inputs in order, ``teacher`` its scores, ``labels`` optional."""
@@ -55,14 +56,18 @@ class Session(run.Session):
         self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimiser, falling)
         return None, {}
 
-    def epoch(self, feeds: Arrays, rows: int, batch: int, loss: Mapping[str, Any]) -> tuple[float, Arrays]:
-        """One pass over the first ``rows`` samples in a new order: the mean loss."""
+    def shuffle(self, feeds: Arrays, rows: int, batch: int) -> tuple[int, Arrays]:
+        """A new epoch over the first ``rows`` samples in a new order: its number of steps."""
+        order, size = self._order.permutation(rows), self._size(min(batch, rows))
+        self._batches = [order[start : start + size] for start in range(0, rows - size + 1, size)]
+        return len(self._batches), {}
+
+    def advance(self, feeds: Arrays, count: int, loss: Mapping[str, Any]) -> tuple[list[float], Arrays]:
+        """The next ``count`` steps of the epoch: the loss of each."""
         self.model.train()
-        order, total, steps = self._order.permutation(rows), 0.0, 0
-        fixed = self.inputs[0].shape[0]
-        size = int(fixed) if isinstance(fixed, int) else min(batch, rows)
-        for start in range(0, rows - size + 1, size):
-            value = self._loss(order[start : start + size], loss)
+        found = []
+        for index in self._batches[:count]:
+            value = self._loss(index, loss)
             self._optimiser.zero_grad()
             value.backward()
             self.torch.nn.utils.clip_grad_norm_(self._trained, 5.0)
@@ -71,21 +76,24 @@ class Session(run.Session):
             with self.torch.no_grad():
                 for parameter, mask in self._masks:
                     parameter.mul_(mask)
-            total, steps = total + float(value.detach()), steps + 1
-        return total / max(1, steps), {}
+            found.append(float(value.detach()))
+        del self._batches[:count]
+        return found, {}
 
-    def validate(self, feeds: Arrays, rows: int, batch: int, loss: Mapping[str, Any]) -> tuple[float, Arrays]:
-        """Mean loss of the samples behind the first ``rows``, as deployed."""
+    def validate(
+        self, feeds: Arrays, start: int, stop: int, batch: int, loss: Mapping[str, Any]
+    ) -> tuple[list[float], Arrays]:
+        """Losses, batch by batch, of the samples from ``start`` to ``stop``, as deployed."""
         self.model.eval()
-        count = len(self._teacher)
-        fixed = self.inputs[0].shape[0]
-        size = int(fixed) if isinstance(fixed, int) else batch
-        values = []
+        last, size = len(self._data[0]) - 1, self._size(batch)
         with self.torch.no_grad():
-            for start in range(rows, count, size):
-                index = np.minimum(np.arange(start, start + size), count - 1)
-                values.append(float(self._loss(index, loss)))
-        return sum(values) / max(1, len(values)), {}
+            batches = [np.minimum(np.arange(at, at + size), last) for at in range(start, stop, size)]
+            return [float(self._loss(index, loss)) for index in batches], {}
+
+    def _size(self, batch: int) -> int:
+        """Samples of one run: what the network fixes, or ``batch``."""
+        fixed = self.inputs[0].shape[0]
+        return int(fixed) if isinstance(fixed, int) else batch
 
     def gradients(self, feeds: Arrays, start: int, stop: int, seed: int) -> tuple[None, Arrays]:
         """Gradients of a loss of the samples from ``start`` to ``stop`` with respect to all weights, as deployed.

@@ -1,0 +1,113 @@
+"""The training loop: epochs until the held-out loss stops falling, in requests shorter than a child's time limit."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from recast._util import progress
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+BATCH = (8, 64)  # least and most samples of a step: about a sixteenth of an epoch
+HELD_OUT = 0.1  # of the samples: they choose the best epoch
+PATIENCE = 8  # epochs without a better one
+_REQUEST_S = 20.0  # about so long is one request
+
+
+class Network(Protocol):
+    """What is trained; ``measure.trainable.Trainable``."""
+
+    def call(self, method: str, **arguments: Any) -> Any:
+        """One request."""
+        ...
+
+    def weights(self) -> Mapping[str, np.ndarray]:
+        """A copy of its numbers."""
+        ...
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast.
+
+    Attributes:
+        epochs: at most.
+        rate: of AdamW, falling to 0 along a cosine over all epochs.
+        seed: of the order of the samples.
+        patience: so many epochs without a better one end the training.
+    """
+
+    epochs: int
+    rate: float
+    seed: int = 0
+    patience: int = PATIENCE
+
+
+def train(
+    network: Network, count: int, loss: Mapping[str, Any], schedule: Schedule
+) -> tuple[list[list[float]], dict[str, np.ndarray]]:
+    """The losses (training, held out) by epoch, and the best epoch's weights (the untrained ones count, too).
+
+    Args:
+        network: with its samples loaded.
+        count: of the samples; the last tenth is held out.
+        loss: see ``formats.torch.training``.
+        schedule: how long and how fast.
+    """
+    rows = max(1, int(count * (1 - HELD_OUT)))
+    batch = int(np.clip(rows // 16, *BATCH))
+    steps = schedule.epochs * max(1, rows // batch)
+    network.call("begin", rate=schedule.rate, steps=steps, seed=schedule.seed)
+
+    def held_out() -> float:
+        return _mean(
+            _stretched(
+                lambda at, size: network.call(
+                    "validate",
+                    start=rows + at * batch,
+                    stop=min(count, rows + (at + size) * batch),
+                    batch=batch,
+                    loss=loss,
+                ),
+                -(-(count - rows) // batch),
+            )
+        )
+
+    least = held_out()
+    best, history, since = dict(network.weights()), [], 0
+    for number in range(schedule.epochs):
+        progress.emit("distilling", number, schedule.epochs)
+        todo = network.call("shuffle", rows=rows, batch=batch)
+        mean = _mean(_stretched(lambda _, size: network.call("advance", count=size, loss=loss), todo))
+        held = held_out()
+        history.append([round(mean, 6), round(held, 6)])
+        since += 1
+        if held < least:
+            least, best, since = held, dict(network.weights()), 0
+        if since >= schedule.patience:
+            break
+    return history, best
+
+
+def _stretched(work: Callable[[int, int], Sequence[float]], total: int) -> list[float]:
+    """``work(at, size)`` for all of 0 … total, in pieces of about ``_REQUEST_S``; the losses, however it was cut."""
+    found: list[float] = []
+    at, size = 0, 1
+    while at < total:
+        size = min(size, total - at)
+        start = time.monotonic()
+        found += work(at, size)
+        at += size
+        size = max(1, min(4 * size, int(size * _REQUEST_S / max(time.monotonic() - start, 1e-3))))
+    return found
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / max(1, len(values))
