@@ -15,7 +15,7 @@ from recast._util import progress
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-BATCH = (8, 64)  # least and most samples of a step: about a sixteenth of an epoch
+BATCH = (8, 64)  # least and most samples of a step
 HELD_OUT = 0.1  # of the samples: they choose the best epoch
 PATIENCE = 8  # epochs without a better one
 _REQUEST_S = 20.0  # about so long is one request
@@ -42,12 +42,16 @@ class Schedule:
         rate: of AdamW, falling to 0 along a cosine over all epochs.
         seed: of the order of the samples.
         patience: so many epochs without a better one end the training.
+        batch: samples of a step; 0: about a sixteenth of an epoch, 8 to 64.
+        last: the last epoch's weights instead of the best one's.
     """
 
     epochs: int
     rate: float
     seed: int = 0
     patience: int = PATIENCE
+    batch: int = 0
+    last: bool = False
 
 
 def train(
@@ -62,7 +66,7 @@ def train(
         schedule: how long and how fast.
     """
     rows = max(1, int(count * (1 - HELD_OUT)))
-    batch = int(np.clip(rows // 16, *BATCH))
+    batch = min(rows, schedule.batch or int(np.clip(rows // 16, *BATCH)))
     steps = schedule.epochs * max(1, rows // batch)
     network.call("begin", rate=schedule.rate, steps=steps, seed=schedule.seed)
 
@@ -89,7 +93,7 @@ def train(
         held = held_out()
         history.append([round(mean, 6), round(held, 6)])
         since += 1
-        if held < least:
+        if held < least or schedule.last:
             least, best, since = held, dict(network.weights()), 0
         if since >= schedule.patience:
             break

@@ -68,17 +68,19 @@ class Logits:
         if samples is None or samples.count < 16:
             raise BadRecipe("too few samples to learn from", fix="give more with --data")
         answers, labels = teach(Path(self.teacher), samples)
-        return self.learn(model, samples, (answers, labels), statistics.seed)
+        schedule = _loop.Schedule(self.epochs, self.rate, statistics.seed)
+        return self.learn(model, samples, (answers, labels), schedule)
 
-    def learn(self, model: ir.Model, samples: Samples, told: tuple[np.ndarray, np.ndarray | None], seed: int) -> Plan:
+    def learn(
+        self, model: ir.Model, samples: Samples, told: tuple[np.ndarray, np.ndarray | None], schedule: _loop.Schedule
+    ) -> Plan:
         """The trained weights, from what the teacher answered and the labels (see ``teach``)."""
         student, (answers, labels) = model.clone(), told
         how = self._loss(student, answers, labels)
         with trainable.opened(student) as network:
-            order = np.random.default_rng(seed).permutation(samples.count)
+            order = np.random.default_rng(schedule.seed).permutation(samples.count)
             inputs = [a[order] for a in network.feeds_of(samples)]
             network.load(inputs, how.pop("scores")[order], labels[order] if labels is not None else None)
-            schedule = _loop.Schedule(self.epochs, self.rate, seed)
             history, best = _loop.train(network, samples.count, how, schedule)
         kept = {n: v.const_value.numpy() for n, v in model.graph.initializers.items() if v.const_value is not None}
         changed = [n for n in best if n in kept and not np.array_equal(best[n], kept[n])]
