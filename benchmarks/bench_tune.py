@@ -188,6 +188,8 @@ def main() -> None:
                     line = {"model": model.name, "search": name, "seed": seed, "hypervolume": halves}
                     found.append(line | {"trials": len(rows), "met": sum(JUDGE.meets(r) for r in rows)})
                     print(f"{model.name:12s} seed {seed} {name:20s} {halves}", flush=True)
+        for model in models:
+            model.session.close()
     report(found, given.trials, given.seeds)
     cost = {m.name: {"measured": m.fresh, "cpu_s": m.cpu_s} for m in models}
     save("tune", {"trials": given.trials, "seeds": given.seeds, "drop": DROP, "rows": found, "cost": cost})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -132,7 +133,7 @@ def _good(found: Comparison) -> float | None:
         return found.accuracy[1]
     if found.disagree is not None:
         return 1 - found.disagree
-    return None if found.error is None else 1 - found.error
+    return None if found.error is None or not math.isfinite(found.error) else 1 - found.error
 
 
 def _original(measured: Sequence[Comparison]) -> dict[str, Any]:

@@ -1,4 +1,5 @@
-"""What to try next. First every start of ``space.starts``; then, in turns,
+"""What to try next. First every start of ``space.starts``; then what was good alone together with the best way to
+store; then, in turns,
 
 * twice a mutant of a recipe on the Pareto front (Knowles and Corne, Approximating the Nondominated Front Using the
   Pareto Archived Evolution Strategy, 2000): good recipes are near each other, and trials are few;
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from recast._util.optional import need
-from recast.tuning.space import FAMILIES, STORES, Space, key_of, kinds_of, starts
+from recast.tuning.space import FAMILIES, NONE, STORES, Space, key_of, kinds_of, starts
 from recast.tuning.trial import Judge, Row
 
 if TYPE_CHECKING:
@@ -66,11 +67,22 @@ class Sampling:
             count: how many at once.
         """
         known = {key_of(_recipe(r.choices)) for r in rows}
-        fresh = [c for c in self._starts if key_of(_recipe(c)) not in known][:count]
-        if len(fresh) < count and len(fresh) == len([c for c in self._starts if key_of(_recipe(c)) not in known]):
+        begun = [c for c in self._starts if key_of(_recipe(c)) not in known]
+        if not begun and self._starts:
+            begun = [c for c in self._together(rows) if key_of(_recipe(c)) not in known]
+        fresh = begun[:count]
+        if len(begun) < count:
             known |= {key_of(_recipe(c)) for c in fresh}
             fresh += self._sampled(rows, known, count - len(fresh))
         return fresh
+
+    def _together(self, rows: Sequence[Row]) -> list[dict[str, Any]]:
+        """The smallest of the stores that met the budget alone, with each of the other kinds that did."""
+        begun = {key_of(_recipe(c)) for c in self._starts if len(kinds_of(c)) == 1}
+        good = [r for r in rows if key_of(_recipe(r.choices)) in begun and self._judge.meets(r)]
+        stores = sorted((r for r in good if r.choices["store"] != NONE), key=values)[:1]
+        others = [r.choices for r in good if r.choices["store"] == NONE]
+        return [{**other, **_of_store(store.choices)} for store in stores for other in others]
 
     def _sampled(self, rows: Sequence[Row], known: set[str], count: int) -> list[dict[str, Any]]:
         space = Space().without(closed(rows))
@@ -178,6 +190,11 @@ def _chance(seed: int) -> BaseSampler:
     from optuna.samplers import RandomSampler
 
     return RandomSampler(seed=seed)
+
+
+def _of_store(choices: Mapping[str, Any]) -> dict[str, Any]:
+    """The answers about the way to store."""
+    return {k: v for k, v in choices.items() if k not in ("prune", "factorize")}
 
 
 def _kinds(space: Space) -> set[str]:

@@ -26,32 +26,30 @@ if TYPE_CHECKING:
 
 @contextmanager
 def held(path: Path) -> Iterator[None]:
-    """Keep a file or folder to this process; a killed process lets go of it.
+    """Keep a file or folder to this process; a killed process lets go of it. Windows has no such lock: nothing is held.
 
     Raises:
         Busy: another search holds it.
         OutputFailed: it cannot be opened.
     """
     try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    try:
         handle = os.open(path, os.O_RDONLY)
     except OSError as error:
         raise OutputFailed(f"cannot be opened: {error.strerror}", str(path), "choose another place") from error
     try:
-        _lock(handle, path)
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(handle)
+        raise Busy("another search is at work here", str(path), "wait for it, or name another --storage") from error
+    try:
         yield
     finally:
         os.close(handle)
-
-
-def _lock(handle: int, path: Path) -> None:
-    try:
-        import fcntl
-    except ImportError:  # not on Windows
-        return
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        raise Busy("another search is at work here", str(path), "wait for it, or name another --storage") from error
 
 
 class Store:

@@ -118,4 +118,4 @@ class Judge:
             far["slower"] = found.slowdown / (limits.slower or SLOWER) - 1
         if all(v <= 0 for v in far.values()) and self.reasons(row):  # a part that was asked for besides these
             far["other"] = 1.0
-        return far
+        return {k: _BROKEN if math.isnan(v) else v for k, v in far.items()}

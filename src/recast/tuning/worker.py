@@ -39,6 +39,10 @@ class Session:
         self._ends.enter_context(child.pool())  # runtimes stay loaded from trial to trial
         self._original: tuple[Path, Samples] | None = None
 
+    def close(self) -> None:
+        """End the runtimes that are kept."""
+        self._ends.close()
+
     def run(self, feeds: Arrays) -> Arrays:
         """Nothing is run as a model here."""
         raise InternalError("a worker of the search was called as a model")
