@@ -148,14 +148,16 @@ def _restore_types(old: ir.Model, new: ir.Model) -> None:
 
 
 def set_inputs(model: ir.Model, inputs: Mapping[str, tuple[int | str, ...]], where: str) -> None:
-    """Give shapes to inputs by name and infer all others again.
+    """Give shapes to inputs by name (``#0``: by position) and infer all others again.
 
     Raises:
         BadModel: there is no such input, or its rank is another.
         BadShape: the model does not take these shapes.
     """
     known = {v.name: v for v in model.graph.inputs}
-    for name, shape in inputs.items():
+    places = {f"#{i}": v.name for i, v in enumerate(model.graph.inputs)}
+    for key, shape in inputs.items():
+        name = places.get(key, key)
         if name not in known:
             raise BadModel(f"the model has no input '{name}'", where, f"its inputs: {', '.join(map(str, known))}")
         old = known[name].shape

@@ -22,8 +22,7 @@ def convert(job: Job) -> list[str]:
     converters: Any = importlib.import_module("tensorflow").lite.TFLiteConverter
     if job.kind == "keras":
         source: Any = job.source_model()
-        function, _ = source.signature()
-        converter = converters.from_concrete_functions([function.get_concrete_function()], source.model)
+        converter = converters.from_keras_model(source.model)
     elif os.path.isdir(job.source):
         converter = converters.from_saved_model(job.source)
     else:
