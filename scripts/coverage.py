@@ -2,8 +2,9 @@
 
     python scripts/coverage.py [--target tflite] [--form constant] [--only conv] [--back] [--save]
 
-Prints every case that does not pass and the totals. ``--save`` keeps the outcome in ``tests/conformance/coverage/``
-(the tests hold the writers to it) and makes ``docs/reference/coverage.md`` from it.
+Prints every case that does not pass and the totals. ``--back`` reads each written file that passes, writes it as
+``.onnx`` and compares again. ``--save`` keeps the outcome in ``tests/conformance/coverage/`` (the tests hold writers and
+readers to it) and makes ``docs/reference/coverage.md`` from it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 warnings.simplefilter("ignore")
 
 from tests.conformance import node_table  # noqa: E402
-from tests.conformance.node_cases import FORMS, TARGETS, Result, cases, run  # noqa: E402
+from tests.conformance.node_cases import FORMS, READ_BACK, TARGETS, Result, cases, run  # noqa: E402
 
 from recast._util.child import pool  # noqa: E402
 
@@ -38,8 +39,8 @@ def main() -> int:
     if chosen.render:
         node_table.DOCUMENT.write_text(node_table.render(), encoding="utf-8")
         return 0
-    for target in chosen.target or TARGETS:
-        for form in chosen.form or node_table.forms(target):
+    for target in chosen.target or (READ_BACK if chosen.back else TARGETS):
+        for form in chosen.form or (("constant",) if chosen.back else node_table.forms(target)):
             start, found = time.perf_counter(), {}
             with pool():
                 for name, case in cases().items():
@@ -47,7 +48,8 @@ def main() -> int:
                         found[name] = result = run(case, target, form, chosen.back)
                         if result.status != "pass":
                             print(
-                                f"{target} {form} {name} [{' '.join(case.operators)}] {result.status}: {result.told}",
+                                f"{target} {form} {name} [{' '.join(case.operators)}] {result.status}"
+                                f"{' when read back' if result.back else ''}: {result.told}",
                                 flush=True,
                             )
             counts = collections.Counter(r.status for r in found.values())
@@ -56,14 +58,15 @@ def main() -> int:
             print(
                 f"== {target} {form}: {dict(counts)} of {len(found)} in {time.perf_counter() - start:.0f} s", flush=True
             )
-            if chosen.save and not (chosen.only or chosen.back or wrong):  # what is wrong is no pass
-                keep(target, form, found)
+            if chosen.save and not (chosen.only or wrong):  # what is wrong is no pass
+                keep(target, node_table.BACK if chosen.back else form, found)
     return int(bad > 0)
 
 
 def keep(target: str, form: str, found: dict[str, Result]) -> None:
     """What does not pass, with the reason; the rest passes."""
-    node_table.save(target, form, {n: r.told for n, r in found.items() if r.status == "refused"})
+    back = form == node_table.BACK
+    node_table.save(target, form, {n: r.told for n, r in found.items() if r.status == "refused" and r.back == back})
     node_table.DOCUMENT.write_text(node_table.render(), encoding="utf-8")
 
 

@@ -22,6 +22,7 @@ from recast.errors import InternalError, RecastError, RuntimeDied
 from recast.formats._format import Format
 from recast.recipe import Checking, Recipe, Writing
 
+READ_BACK = ("keras", "tflite", "mindspore")  # targets whose files are parsed, so that what is written is read again
 TARGETS = {"torch": "py", "keras": "keras", "tflite": "tflite", "mindspore": "mindir", "onnx": "onnx"}
 FORMS = ("constant", "given")
 _RANDOM = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial"}
@@ -43,10 +44,14 @@ class Case:
 
 @dataclass(frozen=True)
 class Result:
-    """``status``: ``pass``, ``refused`` (a coded error), ``wrong`` (delivered, but not right), ``died``, ``defect``."""
+    """``status``: ``pass``, ``refused`` (a coded error), ``wrong`` (delivered, but not right), ``died``, ``defect``.
+
+    ``back``: of the file that was read back; the written one passed.
+    """
 
     status: str
     told: str = ""
+    back: bool = False
 
 
 def _nodes(graph: Any) -> Iterator[Any]:
@@ -154,15 +159,16 @@ def _read_back(path: Path, case: Case, arrays: tuple[np.ndarray, ...]) -> Result
     try:
         recast.convert(path, again, _RECIPE)
     except InternalError as error:
-        return Result("defect", f"reading: {error.what}"[:200])
+        return Result("defect", error.what[:200], True)
     except RecastError as error:
-        return Result("refused", f"reading: {error.code} {error.what}: {error.where}"[:300])
+        told = f"{error.code} {error.what}: {error.where}".replace(f"{path.parent}/", "")
+        return Result("refused", told[:300], True)
     except Exception as error:
-        return Result("defect", f"reading: {type(error).__name__}: {error}"[:200])
+        return Result("defect", f"{type(error).__name__}: {error}"[:200], True)
     found = _outcome(again, formats.by_name("onnx"), case, arrays)
     if "NOT_IMPLEMENTED" in found.told:
         found = _evaluated(again, case, arrays)
-    return Result(found.status, found.told and f"read back: {found.told}")
+    return Result(found.status, found.told, True)
 
 
 def _evaluated(path: Path, case: Case, arrays: tuple[np.ndarray, ...]) -> Result:

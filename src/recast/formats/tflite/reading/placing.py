@@ -40,7 +40,8 @@ def dynamic_update_slice(c: Call) -> None:
         return
     sizes = [given[i] for i in axes]
     if not all(isinstance(s, int) for s in sizes):
-        raise UnsupportedOp("DYNAMIC_UPDATE_SLICE with an update of a size that is only known at run time")
+        c.out(_padded(c))
+        return
     block = [int(s) for s in sizes if isinstance(s, int)]
     picks = c.b.const(axes, np.int64, "axes")
     start = c.b.op("Gather", [c.int64(2), picks], {"axis": 0})
@@ -53,6 +54,19 @@ def dynamic_update_slice(c: Call) -> None:
     operand, update = (_turned(c, c.x(n), order) for n in (0, 1))
     written = c.b.op("ScatterND", [operand, places, update])
     c.out(_turned(c, written, [int(i) for i in np.argsort(order)]))
+
+
+def _padded(c: Call) -> ir.Value:
+    """The update and a mask of it, both padded to the operand's size: for updates whose size is not known."""
+    operand, update = c.x(0), c.x(1)
+    size = c.b.op("Shape", [update])
+    last = c.b.op("Sub", [c.b.op("Shape", [operand]), size])
+    zero = c.b.const(0, np.int64, "zero")
+    start = c.b.op("Max", [c.b.op("Min", [c.int64(2), last]), zero])
+    pads = c.b.op("Concat", [start, c.b.op("Sub", [last, start])], {"axis": 0})
+    inside = c.b.op("Pad", [c.b.op("Expand", [c.b.const(1, np.int32, "one"), size]), pads])
+    wide = c.b.op("Pad", [update, pads])
+    return c.b.op("Where", [c.b.op("Cast", [inside], {"to": int(ir.DataType.BOOL)}), wide, operand])
 
 
 def _turned(c: Call, value: ir.Value, perm: list[int]) -> ir.Value:
