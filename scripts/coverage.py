@@ -3,7 +3,7 @@
     python scripts/coverage.py [--target tflite] [--form constant] [--only conv] [--back] [--save]
 
 Prints every case that does not pass and the totals. ``--back`` reads each written file that passes, writes it as
-``.onnx`` and compares again. ``--save`` keeps the outcome in ``tests/conformance/coverage/`` (the tests hold writers and
+``.onnx`` and compares again. ``--save`` keeps the outcome in ``tests/conformance/coverage/`` (tests hold writers and
 readers to it) and makes ``docs/reference/coverage.md`` from it.
 """
 

@@ -43,6 +43,8 @@ def keeps_batch(x: ir.Value, wanted: tuple[Any, ...]) -> bool:
 @reads("Reshape")
 def reshape(c: Call) -> ir.Value:
     x, wanted = c.value(0), c.arg("shape", 1)
+    if isinstance(wanted, tuple) and 0 in wanted:  # a size, where ONNX would copy what the input has
+        return c.b.op("Reshape", [x, shape_of(c, wanted)], {"allowzero": 1})
     if isinstance(wanted, tuple) and keeps_batch(x, wanted):
         wanted = (0, *wanted[1:])
     shape = shape_of(c, wanted)
