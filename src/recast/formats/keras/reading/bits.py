@@ -8,7 +8,7 @@ from recast.formats.keras.arguments import argument, numpy_type, operands, pair,
 from recast.formats.keras.call import LayerCall
 from recast.formats.keras.promotion import is_float
 from recast.formats.keras.reading import reads
-from recast.graph import bits
+from recast.graph import integers
 
 _LOGIC = {"BitwiseAnd": "BitwiseAnd", "BitwiseOr": "BitwiseOr", "BitwiseXor": "BitwiseXor"}
 
@@ -34,7 +34,7 @@ def shift(c: LayerCall) -> ir.Value:
     name = type_of(c, x) if isinstance(by, int) else promote(c, [x, by], weak=False)
     if is_float(name) or name == "bool":
         raise c.refuse(f"a shift of {name}")
-    return bits.shift(c.b, typed(c, x, name), typed(c, by, name), c.layer.class_name.endswith("LeftShift"))
+    return integers.shift(c.b, typed(c, x, name), typed(c, by, name), c.layer.class_name.endswith("LeftShift"))
 
 
 @reads("ops.View")

@@ -12,6 +12,7 @@ from recast.formats.keras.arguments import argument, axes_of, numpy_type, operan
 from recast.formats.keras.call import LayerCall
 from recast.formats.keras.promotion import is_float
 from recast.formats.keras.reading import reads
+from recast.graph import integers
 
 _ARITHMETIC = {
     **{"Add": "Add", "Subtract": "Sub", "Multiply": "Mul", "Power": "Pow", "Maximum": "Max", "Minimum": "Min"}
@@ -54,16 +55,11 @@ def divide_no_nan(c: LayerCall) -> ir.Value:
 
 @reads("ops.FloorDivide")
 def floor_divide(c: LayerCall) -> ir.Value:
-    """Towards minus infinity; ONNX divides whole numbers towards 0, which is one more where the remainders differ."""
-    name = promote(c, pair(c))
-    left, right = (typed(c, v, name) for v in pair(c))
-    y = c.op("Div", [left, right])
-    if is_float(name):
-        return c.op("Floor", [y])
-    if name.startswith("uint"):
-        return y
-    rests = [c.op("Mod", [left, right], {"fmod": how}) for how in (0, 1)]
-    return c.op("Sub", [y, typed(c, c.op("Not", [c.op("Equal", rests)]), name)])
+    """Towards minus infinity."""
+    left, right = operands(c)
+    if is_float(type_of(c, left)):
+        return c.op("Floor", [c.op("Div", [left, right])])
+    return integers.floor_divide(c.b, left, right)
 
 
 @reads("ops.Mod", "ops.Fmod")

@@ -10,6 +10,7 @@ import onnx_ir as ir
 from recast.formats.mindspore.read import Call
 from recast.formats.mindspore.reading import Refusal, reads
 from recast.formats.mindspore.types import TYPE_IDS
+from recast.graph.integers import floor_divide
 
 _SAME = {
     "ReLU": "Relu",
@@ -44,6 +45,16 @@ _SAME = {
     "SeLUExt": "Selu",
     "IsNan": "IsNaN",
     "IsInf": "IsInf",
+}
+# what MindSpore converts to each other, in rising order (unsigned numbers of 8 bits fit the wider signed ones)
+_WIDTHS = {
+    d: i
+    for i, d in enumerate(
+        (
+            *(ir.DataType.BOOL, ir.DataType.INT8, ir.DataType.INT16, ir.DataType.INT32, ir.DataType.INT64),
+            *(ir.DataType.FLOAT16, ir.DataType.FLOAT, ir.DataType.DOUBLE),
+        )
+    )
 }
 _BINARY = {
     "Add": "Add",
@@ -83,6 +94,28 @@ def like(c: Call, number: float, value: ir.Value) -> ir.Value:
     return c.b.const(np.asarray(number, dtype.numpy()))
 
 
+def promoted(c: Call) -> list[ir.Value]:
+    """The first two arguments at one element type, as MindSpore converts them: to floats, to the wider one."""
+    held = list(c.args[:2])
+    for i, (one, other) in enumerate(zip(held, held[::-1], strict=True)):
+        if isinstance(one, float) and isinstance(other, ir.Value) and not is_float(other):
+            held[i] = np.asarray(one, np.float32)
+    kinds = [v.dtype if isinstance(v, ir.Value) else None for v in held]
+    a, b = (c.reader.value(v, kind) for v, kind in zip(held, kinds[::-1], strict=True))
+    if a.dtype == b.dtype or a.dtype is None or b.dtype is None:
+        return [a, b]
+    wide = _wider(a.dtype, b.dtype)
+    return [v if v.dtype == wide else c.b.op("Cast", [v], {"to": int(wide)}) for v in (a, b)]
+
+
+def _wider(a: ir.DataType, b: ir.DataType) -> ir.DataType:
+    if a.is_floating_point() != b.is_floating_point():
+        return a if a.is_floating_point() else b
+    if ir.DataType.BFLOAT16 in (a, b) or any(d not in _WIDTHS for d in (a, b)):
+        raise Refusal(f"it mixes {a} and {b}")
+    return max(a, b, key=_WIDTHS.__getitem__)
+
+
 @reads(*_SAME)
 def same(c: Call) -> ir.Value:
     return c.b.op(_SAME[c.op], [c.value(0)])
@@ -90,9 +123,7 @@ def same(c: Call) -> ir.Value:
 
 @reads(*_BINARY)
 def binary(c: Call) -> ir.Value:
-    a, b = c.value(0), c.value(1)
-    if a.dtype != b.dtype and c.op != "Pow":
-        raise Refusal(f"it mixes {a.dtype} and {b.dtype}")
+    a, b = promoted(c)
     if c.op in ("Div", "Divs", "RealDiv") and not is_float(a):
         raise Refusal("a true division of whole numbers")
     return c.b.op(_BINARY[c.op], [a, b])
@@ -109,7 +140,7 @@ def negative(c: Call) -> ir.Value:
 
 @reads("NotEqual")
 def not_equal(c: Call) -> ir.Value:
-    return c.b.op("Not", [c.b.op("Equal", [c.value(0), c.value(1)])])
+    return c.b.op("Not", [c.b.op("Equal", promoted(c))])
 
 
 @reads("Square")
@@ -164,7 +195,7 @@ def floor_divided(c: Call, a: ir.Value, b: ir.Value) -> ir.Value:
     """Division rounded down: whole numbers without passing through floats."""
     if is_float(a):
         return c.b.op("Floor", [c.b.op("Div", [a, b])])
-    return c.b.op("Div", [c.b.op("Sub", [a, c.b.op("Mod", [a, b])]), b])
+    return floor_divide(c.b, a, b)
 
 
 @reads("FloorDiv")

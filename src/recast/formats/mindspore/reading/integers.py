@@ -7,7 +7,7 @@ import onnx_ir as ir
 from recast.formats.mindspore.read import Call
 from recast.formats.mindspore.reading import Refusal, reads
 from recast.formats.mindspore.reading.elementwise import is_float, truncated
-from recast.graph.bits import shift
+from recast.graph.integers import shift
 
 
 @reads("TruncateDiv")

@@ -91,6 +91,7 @@ _REDUCTIONS = {
     "ReduceMax": "ReduceMax",
     "ReduceMin": "ReduceMin",
     "ReduceProd": "ReduceProd",
+    "ProdExt": "ReduceProd",
 }
 
 
@@ -106,6 +107,12 @@ def reduce_(c: Call) -> ir.Value:
         raise Refusal("skip_mode")
     inputs = [x, c.b.const(axes)] if axes else [x]
     return c.b.op(_REDUCTIONS[c.op], inputs, {"keepdims": int(keep)})
+
+
+@reads("Max", "Min")
+def extreme(c: Call) -> ir.Value:
+    """Of all elements."""
+    return c.b.op(f"Reduce{c.op}", [c.value(0)], {"keepdims": 0})
 
 
 @reads("ReduceStd")

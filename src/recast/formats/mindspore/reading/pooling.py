@@ -67,14 +67,15 @@ def max_pool_with_argmax(c: Call) -> tuple[Any, ...]:
     return (c.b.op("MaxPool", [c.value(0)], attributes),)
 
 
-@reads("AdaptiveAvgPool2D", "AdaptiveMaxPool2D")
+@reads("AdaptiveAvgPool2D", "AdaptiveMaxPool2D", "AdaptiveAvgPool3D")
 def adaptive(c: Call) -> ir.Value:
     x, out = c.value(0), c.ints("output_size", 1)
-    kind = "AveragePool" if c.op == "AdaptiveAvgPool2D" else "MaxPool"
-    if out == [1, 1]:
+    kind = "MaxPool" if c.op == "AdaptiveMaxPool2D" else "AveragePool"
+    if set(out) == {1}:
         return c.b.op(f"Global{kind}", [x])
-    sizes = dims(x)[-2:]
-    if len(dims(x)) != 4 or any(not isinstance(s, int) or o <= 0 or s % o for s, o in zip(sizes, out, strict=True)):
+    sizes = dims(x)[-len(out) :]
+    even = all(isinstance(s, int) and o > 0 and s % o == 0 for s, o in zip(sizes, out, strict=True))
+    if len(dims(x)) != len(out) + 2 or not even:
         raise Refusal("windows of different sizes")
     kernel = [s // o for s, o in zip(sizes, out, strict=True) if isinstance(s, int)]
     return c.b.op(kind, [x], {"kernel_shape": kernel, "strides": kernel})

@@ -7,7 +7,7 @@ import onnx_ir as ir
 
 from recast.formats.tflite.read_call import Call
 from recast.formats.tflite.reading import reads
-from recast.graph.bits import shift
+from recast.graph.integers import shift
 
 _WORD = 32
 

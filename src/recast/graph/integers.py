@@ -1,4 +1,4 @@
-"""Shifts of signed integers, which ONNX has only from opset 28 on, by shifts of unsigned ones."""
+"""What ONNX does not do with whole numbers at the dialect's opset: signed shifts, division rounded down."""
 
 from __future__ import annotations
 
@@ -37,3 +37,15 @@ def shift(b: Builder, x: ir.Value, by: ir.Value, left: bool) -> ir.Value:
     size = b.op("Where", [negative, b.op("Sub", [least, x]), x])
     found = moved(size)
     return b.op("Where", [negative, b.op("Sub", [least, found]), found])
+
+
+def floor_divide(b: Builder, x: ir.Value, y: ir.Value) -> ir.Value:
+    """``x / y`` rounded down; both are integers of one type.
+
+    ONNX divides towards 0, which is one more where the two kinds of remainder differ.
+    """
+    found = b.op("Div", [x, y])
+    if x.dtype is None or not x.dtype.is_signed():
+        return found
+    above = b.op("Not", [b.op("Equal", [b.op("Mod", [x, y], {"fmod": how}) for how in (0, 1)])])
+    return b.op("Sub", [found, b.op("Cast", [above], {"to": int(x.dtype)})])
