@@ -18,6 +18,7 @@ from recast.compression.quantize._layers import layers
 from recast.compression.quantize._probe import Probe
 from recast.compression.quantize._ranges import range_of, spans
 from recast.compression.quantize._values import choose
+from recast.compression.quantize.half import Float16
 from recast.compression.quantize.int8 import Int8
 from recast.compression.quantize.weights import Int4, Weights
 from recast.compression.recipe import Quantize
@@ -197,6 +198,8 @@ def test_a_quantised_model_is_recognised(rng: np.random.Generator) -> None:
     made = _planned(_net(rng), Weights(rounding="nearest"), _samples(rng, 4))
     with pytest.raises(BadRecipe, match="already quantised"):
         Int8().needs(made)
+    with pytest.raises(BadRecipe, match="already quantised"):
+        Float16().plan(made, Statistics(target="tflite"))
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import numpy as np
 
 from recast.compression._method import FUSED, PLAIN, Needs, Plan, Skip, Statistics
 from recast.compression.edits import StoreAs
+from recast.compression.quantize.int8 import refuse_quantised
 from recast.graph.view import const
 
 if TYPE_CHECKING:
@@ -29,7 +30,13 @@ class Float16:
         return Needs()
 
     def plan(self, model: ir.Model, statistics: Statistics) -> Plan:
-        """No edits: the pass has changed the types."""
+        """No edits: the pass has changed the types.
+
+        Raises:
+            BadRecipe: the model is quantised already, and the target has no integers with float16 scales.
+        """
+        if statistics.target == "tflite":
+            refuse_quantised(model)
         return Plan("float16")
 
 
