@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 Outcome = Literal["accepted", "worse, as allowed", "refused", "not judged", "planned"]
 GENERATED = 64  # inputs where there are no data
+SYNTHETIC = Path("synthetic")  # stands for data in ``Settings.calibration``
 COMPARED = 5000  # most samples that the result is compared on
 _SPLIT = 32  # fewer samples are not split
 
@@ -48,7 +49,8 @@ class Settings:
     Attributes:
         data: ``.npz``, ``.npy`` or folder of images (``measure.data``); the result is compared with the original on it.
         calibration: the same for what the methods look at; without it every second sample of ``data`` is for them and
-            the others are for comparing.
+            the others are for comparing. The word ``synthetic``: inputs made from the model's own statistics
+            (``measure.synthetic``).
         dry_run: plan, write nothing.
     """
 
@@ -188,6 +190,8 @@ def _data(model: ir.Model, settings: Settings) -> _Data:
     from recast.measure import data
 
     specs, found = input_specs(model), attached(model)
+    if settings.calibration == SYNTHETIC:
+        return _synthetic(model, settings, found)
     if settings.data is None and settings.calibration is None:
         text = "no --data: random inputs stand for real ones; ranges and accuracy may be far off on your data"
         samples = data.generated(specs, GENERATED, settings.seed)
@@ -199,6 +203,16 @@ def _data(model: ir.Model, settings: Settings) -> _Data:
         text = f"only {samples.count} samples: the methods look at those that the result is compared on"
         return _Data(samples, samples, (*found, Finding(text, str(settings.data), "warning")))
     return _Data(data.load(settings.calibration, specs), data.load(settings.data, specs), found)
+
+
+def _synthetic(model: ir.Model, settings: Settings, found: tuple[Finding, ...]) -> _Data:
+    from recast.measure import data, synthetic
+
+    progress.emit("synthesising inputs")
+    samples = synthetic.made(model, seed=settings.seed)
+    text = "the methods look at inputs made from the statistics of BatchNormalization: real ones would tell more"
+    compared = samples if settings.data is None else data.load(settings.data, input_specs(model))
+    return _Data(samples, compared, (*found, Finding(text, "", "warning")))
 
 
 def input_specs(model: ir.Model) -> tuple[TensorSpec, ...]:

@@ -117,6 +117,10 @@ class Network:
         """Adversarial samples; see ``formats.torch.gradients.Session.attack``."""
         return self._call("attack", real, labels, radius=radius, **settings)[1]
 
+    def synthesise(self, noise: np.ndarray, steps: int) -> np.ndarray:
+        """Inputs that fit the statistics of every BatchNormalization; see ``measure.synthetic``."""
+        return self._call("synthesise", noise, None, steps=steps)[1]
+
     def attribute(self, real: np.ndarray, target: np.ndarray, method: str) -> tuple[list[float], np.ndarray]:
         """An attribution map for each sample; see ``formats.torch.gradients.Session.attribute``."""
         return self._call("attribute", real, target, how=method)

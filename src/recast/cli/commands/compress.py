@@ -34,7 +34,8 @@ def configure(parser: ArgumentParser) -> None:
     add(
         "--budget", metavar="TEXT", default="", help='What the result must keep: "size<100KB, drop<0.5%%, latency<2ms".'
     )
-    add("--calibrate", metavar="FILE.npz", type=Path, help="Samples for the methods (default: half of --data).")
+    told = "Samples for the methods (default: half of --data); 'synthetic': made from the model's own statistics."
+    add("--calibrate", metavar="FILE.npz", type=Path, help=told)
     add("--allow-worse", action="store_true", help="Deliver a result that is larger, slower or worse than asked.")
     add("--dry-run", action="store_true", help="Print the plans; write nothing.")
     add("--to", metavar="FMT", default="", help="Format, if the suffix does not tell.")

@@ -105,6 +105,43 @@ class Session(run.Session):
         """Gradient of the loss at ``x`` for the labels ``y``, same shape as ``x``."""
         return None, {"x": self._batched(self._gradient, feeds)}
 
+    def synthesise(self, feeds: Arrays, steps: int) -> tuple[list[float], Arrays]:
+        """Noise ``x`` (n, …) to inputs that fit the normalisations' running statistics; the losses before and after."""
+        torch = self.torch
+        kind = torch.nn.modules.batchnorm._BatchNorm
+        losses: list[Any] = []
+
+        def watch(module: Any, given: Any, _: Any) -> None:
+            axes = [a for a in range(given[0].ndim) if a != 1]
+            spread = torch.sqrt(module.running_var + module.eps)
+            mean, std = given[0].mean(axes), torch.sqrt(given[0].var(axes, unbiased=False) + module.eps)
+            losses.append((((mean - module.running_mean) / spread).square() + (std / spread - 1).square()).mean())
+
+        def loss(x: Any) -> Any:
+            losses.clear()
+            self._forward(x)
+            return torch.stack(losses).mean()
+
+        noise = torch.from_numpy(feeds["x"].copy())
+        hooks = [m.register_forward_hook(watch) for m in self.model.modules() if isinstance(m, kind)]
+        if not hooks:
+            raise BadModel("no normalisation remembers statistics", "network")
+        with torch.no_grad():
+            tries = [(s, c) for s in 2.0 ** np.arange(-3, 8) for c in (0.0, 1.0, 2.0)]
+            size, offset = min(tries, key=lambda t: float(loss(noise[:8] * t[0] + t[0] * t[1])))
+        x = (noise * size + size * offset).requires_grad_(True)
+        descent = torch.optim.Adam([x], lr=0.1 * size)
+        told = []
+        for _ in range(steps):
+            descent.zero_grad()
+            found = loss(x)
+            found.backward()
+            told.append(float(found))
+            descent.step()
+        for hook in hooks:
+            hook.remove()
+        return told[:1] + told[-1:], {"x": x.detach().numpy()}
+
     def attack(
         self, feeds: Arrays, radius: float, limits: list[float], steps: int = 1, seed: int = 0
     ) -> tuple[None, Arrays]:
