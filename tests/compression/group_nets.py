@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import onnx_ir as ir
 
+from recast import passes
 from recast.graph.build import Builder
 
 Maker = Callable[[np.random.Generator], ir.Model]
@@ -219,6 +220,32 @@ def attention(n: Net, fused: bool) -> ir.Model:
 
 NETS["attention"] = lambda rng: attention(Net(rng, ("batch", 7, 11)), False)
 NETS["attention_fused"] = lambda rng: attention(Net(rng, ("batch", 7, 11)), True)
+
+
+@net(("batch", "length", 11))
+def attention_of_any_length(n: Net) -> ir.Model:
+    """As GPT-2 is exported: flattened products, shapes put together while running, keys spread over groups of heads."""
+    heads, size = 3, 5
+
+    def dense(x: ir.Value, wide: int, to: int) -> ir.Value:
+        flat = n.op("Gemm", n.b.op("Reshape", [x, n.b.const([-1, wide])]), n.w(wide, to), n.w(to))
+        lengths = [n.op("Shape", n.x, start=i, end=i + 1) for i in (0, 1)]
+        return n.op("Reshape", flat, n.op("Concat", *lengths, n.b.const([to]), axis=0))
+
+    every = n.b.node("Split", [dense(n.x, 11, 3 * heads * size)], {"axis": 2, "num_outputs": 3}, 3)
+    q, k, v = (n.op("Transpose", n.b.op("Reshape", [p, n.b.const([0, 0, -1, size])]), perm=[0, 2, 1, 3]) for p in every)
+    k, v = (
+        n.b.op("Expand", [n.b.op("Unsqueeze", [p, n.b.const([2])]), n.b.const([1, heads, 1, 1, size])]) for p in (k, v)
+    )
+    k, v = (n.b.op("Reshape", [p, n.b.const([0, heads, -1, size])]) for p in (k, v))
+    weights = n.op("MatMul", q, n.op("Transpose", k, perm=[0, 1, 3, 2]))
+    shift = n.op("CastLike", n.w(1), n.op("ReduceMax", n.x, n.b.const([-1]), keepdims=1))
+    mixed = n.op("MatMul", n.op("Softmax", n.op("Add", weights, shift), axis=-1), v)
+    flat = n.b.op("Reshape", [n.op("Transpose", mixed, perm=[0, 2, 1, 3]), n.b.const([0, 0, -1])])
+    x = n.op("LayerNormalization", n.op("Add", n.x, dense(flat, heads * size, 11)), n.w(11), n.w(11), axis=-1)
+    model = n.end(dense(n.op("Tanh", dense(x, 11, 23)), 23, 7))
+    passes.run(model, ("refine_shapes",), passes.PassOptions())
+    return model
 
 
 @net((7, 2, 11))

@@ -15,7 +15,7 @@ from recast.verification.local import GraphRunner
 
 from .group_nets import NETS
 
-SIZES = {"batch": 3}
+SIZES = {"batch": 3, "length": 7}
 NONE = {"": 0}
 
 
@@ -82,6 +82,7 @@ UNITS = {
     "depthwise": {7, 11},
     "attention": {3, 23},
     "attention_fused": {3, 23},
+    "attention_of_any_length": {3, 23},
     "recurrent": {13, 7},
     "flatten_dense": {7, 17},
     "channels_last": {7, 11},

@@ -140,6 +140,8 @@ def _following(follow: Follow, kept: list[np.ndarray | None]) -> list[Edit]:
         return [SetAttribute(name, "num_outputs", None), SetInput(name, 1, np.array(counts, np.int64))]
     if follow.kind == "slice":
         return _slice(follow, kept)
+    if follow.kind == "pieces":
+        return _pieces(follow, counts)
     given = const(follow.node.inputs[1])
     if given is None:
         return []
@@ -150,6 +152,21 @@ def _following(follow: Follow, kept: list[np.ndarray | None]) -> list[Edit]:
         if count is not None and array[place] > 0:
             array[place] = count
     return [SetInput(name, 1, array)]
+
+
+def _pieces(follow: Follow, counts: list[int | None]) -> list[Edit]:
+    """New constants among the inputs of a Concat that puts a shape together."""
+    found: list[Edit] = []
+    at = 0
+    for index, value in enumerate(follow.node.inputs):
+        given = const(value)
+        size = int(value.shape[0]) if value is not None and value.shape is not None else 0  # type: ignore[arg-type]
+        new = counts[at : at + size]
+        at += size
+        if given is not None and any(c is not None for c in new):
+            array = np.array([g if c is None else c for g, c in zip(given.tolist(), new, strict=True)], given.dtype)
+            found.append(SetInput(follow.node.name or "", index, array))
+    return found
 
 
 def _pads(follow: Follow, kept: list[np.ndarray | None], array: np.ndarray) -> np.ndarray:

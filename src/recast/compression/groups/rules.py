@@ -245,7 +245,7 @@ def _broadcast(atoms: Atoms, operands: list[tuple[Axes, list[int | str | None]]]
 def _elementwise(atoms: Atoms, node: ir.Node) -> None:
     if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
         return _quantise(atoms, node)
-    count = 1 if node.op_type in ("Clip", "Dropout") else len(node.inputs)
+    count = 1 if node.op_type in ("Clip", "Dropout", "CastLike") else len(node.inputs)
     operands = [(atoms.of(v), _sizes(v)) for v in node.inputs[:count] if v is not None]
     return _all(atoms, node, _broadcast(atoms, operands))
 

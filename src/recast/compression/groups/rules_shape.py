@@ -47,7 +47,7 @@ def _concat(atoms: Atoms, node: ir.Node) -> None:
         for place in range(len(made)):
             if place != axis:
                 made[place] = atoms.join(made[place], other[place])
-    along = [_known(atoms, a[axis], s[axis]) for a, s in parts]
+    along = [_with_atoms(atoms, a[axis], s[axis]) for a, s in parts]
     if any(a is None for a in along) or all(a[axis] is None for a, _ in parts):
         atoms.fix(*along)
         made[axis] = None
@@ -56,7 +56,7 @@ def _concat(atoms: Atoms, node: ir.Node) -> None:
     return _all(atoms, node, made)
 
 
-def _known(atoms: Atoms, axis: Axis, size: Size) -> Axis:
+def _with_atoms(atoms: Atoms, axis: Axis, size: Size) -> Axis:
     """The axis with atoms: entries without any get such as stay."""
     return axis if axis is not None or not isinstance(size, int) else atoms.fixed(size)
 
@@ -170,8 +170,12 @@ def _reshape(atoms: Atoms, node: ir.Node) -> None:
     x, before, after = _first(atoms, node), _sizes(node.inputs[0]), _sizes(node.outputs[0])
     if all(a is None for a in x):
         return _all(atoms, node, [None] * len(after))
-    segments = _segments(before, after)
-    if segments is None or (node.op_type == "Reshape" and const(node.inputs[1]) is None):
+    target = const(node.inputs[1]) if node.op_type == "Reshape" else None
+    counted = node.op_type == "Flatten" or target is not None or _pieces(node) is not None
+    if target is not None and not attr(node, "allowzero", 0):
+        _name_copies(before, after, target)
+    segments = _segments(before, after) or _from_the_right(before, after)
+    if not counted:
         return keep(atoms, node)
     made: Axes = [None] * len(after)
     for old, new in segments:
@@ -180,16 +184,69 @@ def _reshape(atoms: Atoms, node: ir.Node) -> None:
         for place, part in zip(new, parts, strict=True):
             made[place] = part
     if node.op_type == "Reshape" and any(a is not None for a in made):
-        atoms.follows.append(Follow("shape", node, tuple(made)))
+        if target is None and not _follow_pieces(atoms, node, made):
+            return keep(atoms, node)
+        if target is not None:
+            atoms.follows.append(Follow("shape", node, tuple(made)))
     return _all(atoms, node, made)
+
+
+def _name_copies(before: list[Size], after: list[Size], target: np.ndarray) -> None:
+    """A 0 in the target copies the size of the same place, also one that nobody knows."""
+    for place, wanted in enumerate(target.reshape(-1).tolist()):
+        if wanted == 0 and not isinstance(before[place], int):
+            before[place] = after[place] = f"copy {place}"
+
+
+def _pieces(node: ir.Node) -> list[tuple[int, int, int] | None] | None:
+    """Where a target that is put together while running comes from: of each axis (input of the Concat, place, size).
+
+    None for an axis whose size is computed; None in all if the target is no such Concat, or others use it, too.
+    """
+    given = node.inputs[1]
+    made_by = given.producer() if given is not None else None
+    if given is None or made_by is None or made_by.op_type != "Concat" or len(list(given.uses())) != 1:
+        return None
+    found: list[tuple[int, int, int] | None] = []
+    for index, value in enumerate(made_by.inputs):
+        held, sizes = const(value), _sizes(value)
+        if len(sizes) != 1 or not isinstance(sizes[0], int):
+            return None
+        numbers = held.tolist() if held is not None else [None] * sizes[0]
+        found += [(index, place, n) if n is not None and n > 0 else None for place, n in enumerate(numbers)]
+    return found
+
+
+def _follow_pieces(atoms: Atoms, node: ir.Node, made: Axes) -> bool:
+    """The Concat's constants change with the axes; False if the size of one of these is computed."""
+    pieces = _pieces(node)
+    if pieces is None or len(pieces) != len(made):
+        return False
+    if any(axis is not None and piece is None for axis, piece in zip(made, pieces, strict=True)):
+        return False
+    given = node.inputs[1]
+    made_by = given.producer() if given is not None else None
+    if made_by is not None:
+        axes = [a if p is not None else None for a, p in zip(made, pieces, strict=True)]
+        atoms.follows.append(Follow("pieces", made_by, tuple(axes)))
+    return True
 
 
 def _segments(before: Sequence[Size], after: Sequence[Size]) -> list[tuple[list[int], list[int]]] | None:
     """Smallest runs of axes whose sizes have equal products; None where symbolic sizes leave it open."""
     if _open(before) == _open(after) == 1 and _known_product(before) == _known_product(after):
-        before, after = ([d if isinstance(d, int) else "rest" for d in s] for s in (before, after))
-    found, i, j = [], 0, 0
+        before, after = ([d if _known(d) else "rest" for d in s] for s in (before, after))
+    found: list[tuple[list[int], list[int]]] = []
+    i = j = 0
     while i < len(before) or j < len(after):
+        if i < len(before) and before[i] == 1 and j < len(after) and not isinstance(after[j], int):
+            found.append(([i], []))
+            i += 1
+            continue
+        if j < len(after) and after[j] == 1 and i < len(before) and not isinstance(before[i], int):
+            found.append(([], [j]))
+            j += 1
+            continue
         old, new = [i] if i < len(before) else [], [j] if j < len(after) else []
         i, j = i + len(old), j + len(new)
         if any(not isinstance(before[k], int) for k in old) or any(not isinstance(after[k], int) for k in new):
@@ -212,8 +269,28 @@ def _segments(before: Sequence[Size], after: Sequence[Size]) -> list[tuple[list[
     return found
 
 
+def _from_the_right(before: Sequence[Size], after: Sequence[Size]) -> list[tuple[list[int], list[int]]]:
+    """Runs of known sizes at the end whose products are equal; all in front of them is one run of whatever sizes."""
+    found: list[tuple[list[int], list[int]]] = []
+    i, j = len(before), len(after)
+    while i and j and isinstance(before[i - 1], int) and isinstance(after[j - 1], int):
+        old, new = [i - 1], [j - 1]
+        while (a := _product(before, old)) != (b := _product(after, new)):
+            side, sizes = (old, before) if a < b else (new, after)
+            if side[0] == 0 or not isinstance(sizes[side[0] - 1], int):
+                return [(list(range(i)), list(range(j))), *found]
+            side.insert(0, side[0] - 1)
+        i, j = old[0], new[0]
+        found.insert(0, (old, new))
+    return [(list(range(i)), list(range(j))), *found]
+
+
+def _known(size: Size) -> bool:
+    return isinstance(size, int) or (size is not None and size.startswith("copy "))
+
+
 def _open(sizes: Sequence[Size]) -> int:
-    return sum(not isinstance(d, int) for d in sizes)
+    return sum(not _known(d) for d in sizes)
 
 
 def _known_product(sizes: Sequence[Size]) -> int:
@@ -232,6 +309,9 @@ def _regroup(atoms: Atoms, axes: Axes, old: list[Size], new: list[Size], last: b
         return [None] * len(new)
     if len(axes) == len(new) == 1:
         return list(axes)
+    if any(not isinstance(d, int) for d in (*old, *new)):
+        atoms.fix(*axes)
+        return [None] * len(new)
     axis = axes[named[0]]
     assert axis is not None  # noqa: S101 chosen above
     shape = [len(axis) if i == named[0] else 1 for i in range(len(old))]

@@ -26,7 +26,7 @@ Criterion = Literal["l1", "l2", "bn-scale", "activation", "taylor"]
 Scope = Literal["uniform", "global"]
 DEFAULT = 0.5  # amount
 MOST = 0.9  # of one group goes at most this share where all groups are ranked together
-PASSES = ("drop_dropout", "inline_functions", "fold_constants", "clean")
+PASSES = ("drop_dropout", "inline_functions", "fold_constants", "clean", "refine_shapes")
 
 
 @dataclass(frozen=True)
