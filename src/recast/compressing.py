@@ -240,6 +240,13 @@ def _statistics(model: ir.Model, needs: Needs, samples: Samples, told: tuple[str
     return Statistics(values, used, target, seed)
 
 
+def _unjudged(found: Comparison, limits: Limits) -> tuple[Finding, ...]:
+    """What was asked for but cannot be told."""
+    if limits.drop is None or found.accuracy is not None:
+        return ()
+    return (Finding("the data have no labels: instead of the drop, answers or outputs are compared", "", "warning"),)
+
+
 @dataclass(frozen=True)
 class _Ending:
     """Write, verify, compare, judge, deliver."""
@@ -264,6 +271,7 @@ class _Ending:
                     why += ["the file does not compute what the compressed graph says: " + report.summary()[-1]]
                 else:
                     found = self._compare((original, made), samples)
+                    findings += _unjudged(found, limits)
                     why += reasons(found, limits, samples.real)
                 outcome = (
                     ("worse, as allowed" if limits.allow_worse and report.passed else "refused") if why else "accepted"

@@ -141,8 +141,10 @@ def test_compress_delivers_and_refuses(tmp_path: Path) -> None:
     assert told["outcome"] == "accepted"
     assert told["comparison"]["size_bytes"][1] < told["comparison"]["size_bytes"][0]
 
-    bad = compress(MODEL, tmp_path / "b.tflite", Quantize("float16"), Settings(limits=Limits(size_bytes=10)))
+    bad = compress(MODEL, tmp_path / "b.tflite", Quantize("float16"), Settings(limits=Limits(10, drop=0.1)))
     assert not bad.passed
+    assert any("no labels" in f.what for f in bad.findings)
+    assert not any("no labels" in f.what for f in good.findings)
     assert {f.name for f in tmp_path.glob("b*")} == {"b.tflite.unverified", "b.tflite.recast.json.unverified"}
     allowed = Settings(limits=Limits(size_bytes=10, allow_worse=True))
     assert compress(MODEL, tmp_path / "b.tflite", Quantize("float16"), allowed).outcome == "worse, as allowed"

@@ -69,6 +69,15 @@ def test_a_search_that_is_done_is_not_made_again(tmp_path: Path) -> None:
     assert len(more.rows) == fake.TRIALS + 4
 
 
+def test_a_result_that_was_lost_is_made_again(tmp_path: Path) -> None:
+    target = tmp_path / "s.tflite"
+    first = fake.run(target)
+    target.unlink()
+    again = fake.run(target, trials=3)  # fewer than there are: none is made but the lost one
+    assert digest(target) == first.rows[first.best or 0].digest
+    assert {r.words for r in again.rows} == {r.words for r in first.rows}
+
+
 def test_without_a_result_in_the_budget_the_nearest_is_left_unverified(tmp_path: Path) -> None:
     search.ENGINES["local"] = fake.Fake
     target = tmp_path / "s.tflite"

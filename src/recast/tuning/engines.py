@@ -41,7 +41,7 @@ class Engine(Protocol):
 
     width: int
 
-    def original(self, folder: Path) -> Told:
+    def original(self, folder: Path) -> None:
         """Write the original in the target's format (``Session.original``)."""
 
     def batch(self, orders: Sequence[Order], deadline: float) -> list[Told | None]:
@@ -64,12 +64,11 @@ class Local:
         self._folder: Path | None = None  # of the original, once it is there
         self._closed = threading.Event()
 
-    def original(self, folder: Path) -> Told:
+    def original(self, folder: Path) -> None:
         """See ``Engine``."""
         self._folder = None
-        told = self._call(0, "original", _LONGEST_S, folder=str(folder / "original"))
+        self._call(0, "original", _LONGEST_S, folder=str(folder / "original"))
         self._folder = folder
-        return told
 
     def batch(self, orders: Sequence[Order], deadline: float) -> list[Told | None]:
         """See ``Engine``."""
@@ -151,9 +150,9 @@ class Ray:
             if main and before is not None:
                 signal.signal(signal.SIGTERM, before)  # Ray sets its own, which ends with another exit code
 
-    def original(self, folder: Path) -> Told:
+    def original(self, folder: Path) -> None:
         """See ``Engine``."""
-        return self._here.original(folder)
+        self._here.original(folder)
 
     def batch(self, orders: Sequence[Order], deadline: float) -> list[Told | None]:
         """See ``Engine``."""

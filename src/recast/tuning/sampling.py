@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from recast._util.optional import need
+from recast.compression.recipe import Steps
 from recast.tuning.space import FAMILIES, NONE, STORES, Space, key_of, kinds_of, starts
 from recast.tuning.trial import Judge, Row
 
@@ -66,20 +67,20 @@ class Sampling:
             rows: all trials so far.
             count: how many at once.
         """
-        known = {key_of(_recipe(r.choices)) for r in rows}
-        begun = [c for c in self._starts if key_of(_recipe(c)) not in known]
+        known = {key_of(recipe_of(r.choices)) for r in rows}
+        begun = [c for c in self._starts if key_of(recipe_of(c)) not in known]
         if not begun and self._starts:
-            begun = [c for c in self._together(rows) if key_of(_recipe(c)) not in known]
+            begun = [c for c in self._together(rows) if key_of(recipe_of(c)) not in known]
         fresh = begun[:count]
         if len(begun) < count:
-            known |= {key_of(_recipe(c)) for c in fresh}
+            known |= {key_of(recipe_of(c)) for c in fresh}
             fresh += self._sampled(rows, known, count - len(fresh))
         return fresh
 
     def _together(self, rows: Sequence[Row]) -> list[dict[str, Any]]:
         """The smallest of the stores that met the budget alone, with each of the other kinds that did."""
-        begun = {key_of(_recipe(c)) for c in self._starts if len(kinds_of(c)) == 1}
-        good = [r for r in rows if key_of(_recipe(r.choices)) in begun and self._judge.meets(r)]
+        begun = {key_of(recipe_of(c)) for c in self._starts if len(kinds_of(c)) == 1}
+        good = [r for r in rows if key_of(recipe_of(r.choices)) in begun and self._judge.meets(r)]
         stores = sorted((r for r in good if r.choices["store"] != NONE), key=values)[:1]
         others = [r.choices for r in good if r.choices["store"] == NONE]
         return [{**other, **_of_store(store.choices)} for store in stores for other in others]
@@ -106,7 +107,7 @@ class Sampling:
         for way in ways:
             for attempt in range(_TRIES):
                 choices = way(self._seed * 100_003 + number * 1009 + attempt)
-                steps = _recipe(choices)
+                steps = recipe_of(choices)
                 if list(steps) and key_of(steps) not in known:
                     known.add(key_of(steps))
                     return choices
@@ -181,7 +182,8 @@ def frozen(row: Row, space: Space | None = None, judge: Judge | None = None) -> 
     return made
 
 
-def _recipe(choices: Any) -> Any:
+def recipe_of(choices: Mapping[str, Any]) -> Steps:
+    """The recipe that was chosen."""
     optuna: Any = need("optuna", "tune")
     return Space().choose(optuna.trial.FixedTrial(dict(choices)))
 

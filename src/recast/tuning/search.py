@@ -20,13 +20,12 @@ from recast import formats
 from recast._util import atomic, progress
 from recast.compressing import Settings
 from recast.errors import BadRecipe, OutputFailed, RecastError
-from recast.formats._format import Format
-from recast.pipeline import UNVERIFIED
+from recast.pipeline import CERTIFICATE, UNVERIFIED
 from recast.tuning.engines import ENGINES, Engine, Order
 from recast.tuning.job import Job
 from recast.tuning.outcome import Prefer, Tuned, best_of
-from recast.tuning.sampling import Sampling
-from recast.tuning.space import Choices, Space, described
+from recast.tuning.sampling import Sampling, recipe_of
+from recast.tuning.space import Choices, described
 from recast.tuning.store import Store, held
 from recast.tuning.trial import Judge, Row
 from recast.tuning.worker import certify, digest_of
@@ -65,13 +64,6 @@ class Tuning:
         if self.jobs < 1 or (self.trials is not None and self.trials < 1) or (self.time_s or 1) <= 0:
             raise BadRecipe("jobs, trials and time are positive")
 
-    @property
-    def deadline(self) -> float:
-        """When this call ends (``time.monotonic``)."""
-        if self.time_s is None and self.trials is not None:
-            return math.inf
-        return time.monotonic() + (self.time_s or TIME_S)
-
 
 def tune(source: str | Path, target: str | Path, tuning: Tuning = Tuning()) -> Tuned:  # noqa: B008 frozen
     """Search for the best recipe under a budget, and deliver its result.
@@ -92,7 +84,7 @@ class Search:
 
     def __init__(self, source: str | Path, target: str | Path, tuning: Tuning) -> None:
         self._target, self._tuning = Path(target), tuning
-        self._writer = _writer(self._target, tuning.settings)
+        _check_target(self._target, tuning.settings)
         self._job = Job(str(source), self._target.name, tuning.settings)
         self._judge = Judge(tuning.settings.limits, self._job.real)
         self._rows: list[Row] = []
@@ -105,7 +97,7 @@ class Search:
         Raises:
             RecastError: see ``tune``.
         """
-        tuning, deadline = self._tuning, self._tuning.deadline
+        tuning, deadline = self._tuning, _deadline(self._tuning)
         storage = tuning.storage or self._target.with_name(self._target.name + STORAGE)
         if not self._target.parent.is_dir():
             raise OutputFailed("the folder of the output does not exist", str(self._target.parent), "create it first")
@@ -150,7 +142,8 @@ class Search:
             return []
         row, meets = self._rows[best], self._judge.meets(self._rows[best])
         if meets and digest == row.digest:
-            self._files = tuple(f for f in (self._target, *_companions(self._target)) if f.exists())
+            certificate = self._target.with_name(self._target.name + CERTIFICATE)
+            self._files = tuple(f for f in (self._target, certificate) if f.exists())
             return []
         self._rows.pop(best)
         return [row.choices]
@@ -162,7 +155,7 @@ class Search:
         while True:
             width = engine.width if most is None else min(engine.width, most - len(self._rows))
             self._tell(deadline)
-            if width <= 0 or time.monotonic() >= deadline:
+            if time.monotonic() >= deadline or (width <= 0 and not again):
                 self._ended = "all trials are made" if width <= 0 else "the time is up"
                 return
             proposed = again or sampling.propose(self._rows, width)
@@ -171,7 +164,7 @@ class Search:
                 self._ended = "every recipe was tried"
                 return
             places = [folder / str(len(self._rows) + i) for i in range(len(proposed))]
-            recipes = [Space().choose(_Fixed(choices)) for choices in proposed]
+            recipes = [recipe_of(choices) for choices in proposed]
             orders = [Order([s.as_dict() for s in r], p) for r, p in zip(recipes, places, strict=True)]
             start = time.monotonic()
             made = engine.batch(orders, deadline)
@@ -228,17 +221,11 @@ class Search:
             progress.emit(text, round(max(0.0, span - (deadline - time.monotonic()))), round(span))
 
 
-class _Fixed:
-    """Answers that were given before, to the same questions."""
-
-    def __init__(self, choices: Choices) -> None:
-        self._choices = choices
-
-    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        return self._choices[name]
-
-    def suggest_float(self, name: str, low: float, high: float, *, step: float | None = None) -> float:
-        return float(self._choices[name])
+def _deadline(tuning: Tuning) -> float:
+    """When a call that begins now ends (``time.monotonic``)."""
+    if tuning.time_s is None and tuning.trials is not None:
+        return math.inf
+    return time.monotonic() + (tuning.time_s or TIME_S)
 
 
 @contextmanager
@@ -258,22 +245,15 @@ def _workspace(target: Path) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _writer(target: Path, settings: Settings) -> Format:
-    """The target's format.
+def _check_target(target: Path, settings: Settings) -> None:
+    """Refuse a format without a graph.
 
     Raises:
-        BadRecipe: it holds no graph.
+        BadRecipe: nothing in it can be run.
     """
     writer = formats.by_name(settings.writing.to) if settings.writing.to else formats.for_writing(target)
     if not writer.has_graph:
         raise BadRecipe(f"{writer.name} files hold weights only: nothing can be run", str(target), "tune a model")
-    return writer
-
-
-def _companions(target: Path) -> list[Path]:
-    from recast.pipeline import CERTIFICATE
-
-    return [target.with_name(target.name + CERTIFICATE)]
 
 
 def _remove(path: Path) -> None:

@@ -68,13 +68,12 @@ class Session:
         return told | {"files": [str(f) for f in files]}, {}
 
     def original(self, feeds: Arrays, folder: str) -> Told:
-        """Write the source in the target's format, to be timed beside every candidate: its size."""
+        """Write the source in the target's format, to be timed beside every candidate."""
         artifact, samples = compressing.write_original(
             self._job.source, Path(self._job.target), self._job.untimed, Path(folder)
         )
         self._original = artifact.files[0], samples
-        size = sum(f.stat().st_size for p in artifact.files for f in ([p] if p.is_file() else p.rglob("*")))
-        return {"size": size, "samples": samples.count, "labelled": samples.labels is not None}, {}
+        return {}, {}
 
     def time(self, feeds: Arrays, row: dict[str, Any], files: list[str]) -> Told:
         """Time a candidate in turns with the original: ``comparison``, with its speed."""

@@ -10,6 +10,7 @@ from recast.report.blocks import Block, Figure, Note, Section, Table
 from recast.report.charts.scatter import Point, scatter
 
 ORDER = 5
+_UNLABELLED = ("agreement", "1 − output error")
 _WORST = 0.25  # of the original's quality may be lost for a trial to be in the picture
 _CAPTION = (
     "numbered: the Pareto front (nothing that meets the budget is smaller, better and faster at once); ringed and "
@@ -29,15 +30,18 @@ def sections(data: Data) -> list[Section]:
 def _outcome(data: Data) -> list[Block]:
     asked = ", ".join(f"{k} {v:g}" for k, v in data["budget"].items()) or "smaller, not slower, little lost"
     told = f"{len(data['trials'])} trials, {data['ended']}. Compared on {data['data']}. Budget: {asked}."
+    notes: list[Block] = [Note(told)]
+    if "drop" in data["budget"] and data["original"]["metric"] in _UNLABELLED:
+        notes.append(Note("the data have no labels: instead of the drop, answers or outputs are compared", "warning"))
     if data["best"] is None:
-        return [Note(told), Note("nothing could be measured: no file was written", "warning")]
+        return [*notes, Note("nothing could be measured: no file was written", "warning")]
     best = data["trials"][data["best"]]
     files = ", ".join(data["files"]) or "nothing written"
     if data["passed"]:
-        return [Note(told), Note(f"best: #{data['best'] + 1} {best['recipe']} ({files})")]
+        return [*notes, Note(f"best: #{data['best'] + 1} {best['recipe']} ({files})")]
     reasons = "; ".join(best["reasons"])
     nearest = f"no trial meets the budget; the nearest is #{data['best'] + 1} {best['recipe']}: {reasons} ({files})"
-    return [Note(told), Note(nearest, "warning")]
+    return [*notes, Note(nearest, "warning")]
 
 
 def _table(data: Data, places: Sequence[int], brief: bool) -> Table:
