@@ -105,12 +105,16 @@ def main() -> None:
                     row = {"model": name, "target": suffix} | cell(CASES[name], suffix, via, count, Path(folder))
                     rows.append(row)
                     print(*_columns(row), flush=True)
+            _save(rows, count)
     columns = ["model", "target", "way", "verdict", "CPU s", "wall s", "peak MB", "why not"]
     table(f"routes on real models (cost without verification, median of {count})", columns, [_columns(r) for r in rows])
+    print(f"\n{_totals(rows)}")
+
+
+def _save(rows: list[dict[str, Any]], count: int) -> None:
+    """Write what is known so far."""
     plain = [{**r, "cost": asdict(r["cost"]) if r["cost"] else None} for r in rows]
-    data: dict[str, Any] = {"rounds": count, "rows": plain, "totals": _totals(rows)}
-    save("routes", data)
-    print(f"\n{data['totals']}")
+    save("routes", {"rounds": count, "rows": plain, "totals": _totals(rows)})
 
 
 def _totals(rows: list[dict[str, Any]]) -> dict[str, Any]:

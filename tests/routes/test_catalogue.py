@@ -11,7 +11,7 @@ from recast import formats
 from recast.errors import BadModel, BadRecipe, UnknownFormat
 from recast.routes import _route, child, listing, tools
 from recast.routes._route import Route, by_name, catalogue
-from recast.routes.kinds import TORCHSCRIPT, kind_of
+from recast.routes.kinds import REPOSITORY, TORCHSCRIPT, kind_of
 from recast.routes.paths import way, ways
 
 CHILD_FILES = [p for package in (child, tools) for p in sorted(Path(package.__path__[0]).glob("*.py"))]
@@ -101,6 +101,14 @@ def test_names_stand_for_kinds(tmp_path: Path) -> None:
     (tmp_path / "empty.h5").write_bytes(b"")
     with pytest.raises(BadModel):
         kind_of(str(tmp_path / "empty.h5"))
+
+
+def test_a_repository_is_built_by_our_reader(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    assert kind_of(str(tmp_path)) == kind_of("hub:somewhere:net") == REPOSITORY
+    steps = [w.steps(REPOSITORY) for w in ways(by_name("litert-torch"), REPOSITORY, "tflite")]
+    assert steps == [[REPOSITORY, "recast", "torch", "litert-torch", "tflite"]]
+    assert listing.rows(str(tmp_path), "onnx")[0].default
 
 
 def test_content_goes_before_the_suffix(tmp_path: Path) -> None:

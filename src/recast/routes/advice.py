@@ -7,9 +7,9 @@ from pathlib import Path
 from recast import formats
 from recast.errors import RecastError, UnsafeModel, UnsupportedOp, UnsupportedType
 from recast.recipe import Recipe
-from recast.routes import interpreters
 from recast.routes._route import Route, catalogue
 from recast.routes.kinds import TORCHSCRIPT, kind_of
+from recast.routes.listing import state_of
 from recast.routes.paths import ways
 
 _RUNS_CODE = ("keras", "torch", TORCHSCRIPT)  # kinds whose own library may run code from the file
@@ -50,12 +50,11 @@ def routes_from(kind: str, target: str, suffix: str) -> list[Route]:
     for route in catalogue().values():
         direct = [w for w in ways(route, kind, target, suffix) if not w.before]
         if direct:
-            ready = interpreters.find(route).ready
-            found.append((not ready, bool(direct[0].after), route))
+            found.append((not state_of(route).installed, bool(direct[0].after), route))
     return [route for *_, route in sorted(found, key=lambda f: f[:2])]
 
 
 def _told(route: Route, trust: bool) -> str:
-    found = interpreters.find(route)
-    missing = "" if found.ready else f" (not installed: recast routes --install {route.name})"
+    state = state_of(route)
+    missing = "" if state.installed else f" (not installed: {state.install})"
     return f"--via {route.name}{' --trust' if trust else ''}{missing}"

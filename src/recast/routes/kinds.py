@@ -9,13 +9,14 @@ from recast import formats, pipeline
 from recast.errors import UnknownFormat
 
 TORCHSCRIPT, WEIGHTS = "torchscript", "weights"
+REPOSITORY = "torch-repository"  # a Hugging Face folder or torch.hub repository: our reader knows how to build it
 
 
 def kind_of(source: str) -> str:
     """The kind of a source that is there, or of one that a name stands for (``model.h5``, ``.h5``, ``keras``).
 
     Returns:
-        a format's name, ``torchscript`` (a program of PyTorch's), or ``weights`` (no graph).
+        a format's name, ``torchscript`` (a program of PyTorch's), ``torch-repository``, or ``weights`` (no graph).
 
     Raises:
         BadModel, UnknownFormat: nothing that is known.
@@ -25,6 +26,8 @@ def kind_of(source: str) -> str:
         return _of_file(path)
     if source.lower() in (TORCHSCRIPT, *formats.catalogue()):
         return source.lower()
+    if source.startswith("hub:"):
+        return REPOSITORY
     if ":" in source:
         return pipeline.source_format(source).name
     return named(source)
@@ -34,9 +37,16 @@ def _of_file(path: Path) -> str:
     format_ = formats.of_file(path)
     if not format_.has_graph:
         return WEIGHTS
-    if format_.name != "torch" or path.is_dir() or path.suffix.lower() in (".py", ".pt2"):
+    if format_.name == "torch" and path.is_dir():
+        return REPOSITORY
+    if format_.name != "torch" or path.suffix.lower() in (".py", ".pt2"):
         return format_.name
     return TORCHSCRIPT if _is_script(path) else WEIGHTS
+
+
+def format_of(kind: str) -> str:
+    """The format whose reader takes a kind; "" where none does."""
+    return "torch" if kind == REPOSITORY else kind if kind in formats.catalogue() else ""
 
 
 def _is_script(path: Path) -> bool:

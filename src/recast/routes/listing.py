@@ -12,7 +12,7 @@ from recast._util.optional import have
 from recast.errors import BadRecipe, RecastError
 from recast.routes import interpreters
 from recast.routes._route import Route, catalogue
-from recast.routes.kinds import WEIGHTS, kind_of, named
+from recast.routes.kinds import WEIGHTS, format_of, kind_of, named
 from recast.routes.paths import ways
 
 Kind = Literal["direct", "third-party", "intermediate"]
@@ -71,11 +71,11 @@ def _order(row: Row) -> tuple[bool, int]:
 def _ours(source: str, kind: str, goal: str) -> Iterator[Row]:
     from recast import __version__
 
-    reader, writer = formats.catalogue().get(kind), formats.catalogue()[goal]
+    reader, writer = formats.catalogue().get(format_of(kind)), formats.catalogue()[goal]
     if reader is None or not (reader.can_read and reader.has_graph and writer.can_write):
         return
     steps = (kind, "recast", writer.via, writer.judge[0], goal) if writer.via else (kind, "recast", goal)
-    refused = _refusal(source)
+    refused = "" if reader.name == "torch" else _refusal(source)  # PyTorch's sources are code to run
     there = not writer.via or not writer.judge[0] or have(writer.judge[0].partition(".")[0])
     install = "" if there else f"pip install 'recast-nn[{writer.judge[1]}]'"
     way: Kind = "intermediate" if writer.via else "direct"
@@ -83,9 +83,9 @@ def _ours(source: str, kind: str, goal: str) -> Iterator[Row]:
 
 
 def _refusal(source: str) -> str:
-    """Why our reader does not take a file; "" where it does, or where there is no file or only code to look at."""
+    """Why our reader does not take a file; "" where it does, or where there is no file."""
     path = Path(source)
-    if not path.exists() or path.suffix.lower() in (".py", ".pt2"):
+    if not path.exists():
         return ""
     try:
         pipeline.load(path)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from recast import formats
 from recast.errors import BadRecipe
 from recast.routes._route import Route
-from recast.routes.kinds import WEIGHTS
+from recast.routes.kinds import WEIGHTS, format_of
 
 _SUFFIXES = {"torch": ".py", "keras": ".keras", "savedmodel": ".savedmodel"}  # of intermediate files
 
@@ -53,7 +53,8 @@ def ways(route: Route, kind: str, target: str, suffix: str = "") -> list[Way]:
         suffix: of the target; "" is any.
     """
     catalogue = formats.catalogue()
-    readable = kind in catalogue and catalogue[kind].can_read and catalogue[kind].has_graph
+    reader = catalogue.get(format_of(kind))
+    readable = reader is not None and reader.can_read and reader.has_graph
     found = []
     for edge in route.edges:
         takes = edge[0] == kind

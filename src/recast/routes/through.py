@@ -16,7 +16,7 @@ from recast.prove import Verdict
 from recast.recipe import Checking, Recipe, Writing
 from recast.routes import interpreters
 from recast.routes._route import by_name
-from recast.routes.kinds import kind_of
+from recast.routes.kinds import format_of, kind_of
 from recast.routes.paths import Way, suffix_of, way
 from recast.routes.tool import Bounds, Tool
 
@@ -63,6 +63,11 @@ class _Order:
         reading = self.recipe.reading
         return ReadOptions(reading.inputs, reading.weights, reading.trust)
 
+    def load(self) -> ir.Model:
+        if self.memory is None:
+            return pipeline.load(self.source, self.recipe.reading)
+        return self.memory.reading(lambda: pipeline.load(self.source, self.recipe.reading))
+
 
 def convert(
     source: str | Path, target: str | Path, recipe: Recipe, via: Via, memory: Memory | None = None
@@ -106,14 +111,11 @@ def _read(order: _Order) -> tuple[ir.Model | None, RecastError | None]:
     """
     progress.emit("reading")
     try:
-        model = pipeline.load(order.source, order.recipe.reading)
-    except _FATAL:
-        raise
-    except UnsafeModel as error:
-        if not order.recipe.reading.trust:
-            raise
-        return None, error
+        model = order.load()
     except RecastError as error:
+        unsafe = isinstance(error, UnsafeModel) and not order.recipe.reading.trust
+        if unsafe or isinstance(error, _FATAL):
+            raise
         return None, error
     if not len(model.graph) and not model.graph.inputs:
         raise BadRecipe("the source holds weights without a graph", order.source, "no route can convert it")
@@ -254,8 +256,8 @@ def _source_side(order: _Order, graph: ir.Model | None, chosen: Way, tool: Tool)
     from recast.verification import check
 
     path, error = Path(order.source), None
-    if order.kind in formats.catalogue():
-        format_ = formats.by_name(order.kind)
+    if format_of(order.kind):
+        format_ = formats.by_name(format_of(order.kind))
         try:
             runner = prove.source_runner(prove.Source(format_, path, order.options(), graph, order.memory))
             if runner is not None or graph is not None:
