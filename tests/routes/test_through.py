@@ -218,6 +218,7 @@ def test_a_wrong_result_is_unverified(nets: Path, tmp_path: Path, monkeypatch: p
 @pytest.mark.parametrize(
     ("writing", "lost"),
     [
+        (recast.Writing(opset=15), "--opset"),
         (recast.Writing(batch="3"), "--batch"),
         (recast.Writing(dtype="float16"), "--dtype"),
         (recast.Writing(io_layout="nchw"), "--io-layout"),
@@ -225,7 +226,7 @@ def test_a_wrong_result_is_unverified(nets: Path, tmp_path: Path, monkeypatch: p
 )
 def test_options_that_a_tool_cannot_be_told(writing: recast.Writing, lost: str, tmp_path: Path) -> None:
     with pytest.raises(errors.BadRecipe) as caught:
-        recast.convert(MODEL, tmp_path / "a.onnx", recast.Recipe(writing=writing), via="tf2onnx")
+        recast.convert(MODEL, tmp_path / "a.tflite", recast.Recipe(writing=writing), via="tf-lite")
     assert lost in caught.value.what
 
 

@@ -137,7 +137,7 @@ def _check_options(chosen: Way, recipe: Recipe) -> None:
     if not chosen.after:
         lost += [f"--{n}" for n, v in (("batch", writing.batch), ("dtype", writing.dtype)) if v]
         lost += ["--io-layout"] if writing.io_layout != "keep" else []
-        lost += ["--opset"] if writing.opset and "opset" not in options else []
+        lost += ["--opset"] if writing.opset and ("opset" not in options or chosen.edge[1] != "onnx") else []
     if recipe.reading.inputs and not chosen.before and chosen.edge[0] not in ("torch", "torchscript"):
         lost += ["--input"] if "inputs" not in options else []
     if lost:
@@ -189,9 +189,9 @@ def _make(order: _Order, chosen: Way, folder: Path, tool: Tool) -> Artifact:
     notes = tool.convert(_job(order, chosen, source, trust) | {"target": str(last), "to": chosen.edge[1]})
     findings = tuple(Finding(note, chosen.route.name) for note in notes)
     if not chosen.after:
-        format_ = formats.by_name(chosen.edge[1])
-        format_.adopt(last)
-        return Artifact(_beside(last), findings)
+        artifact = Artifact(_beside(last), findings)
+        order.writer.adopt(last)
+        return artifact
     writing = replace(order.recipe.writing, to=order.writer.name, force=False)
     step = pipeline.convert(last, folder / order.target.name, Recipe(writing=writing, checking=silent))
     return Artifact(step.files, findings + step.findings)
@@ -203,7 +203,7 @@ def _job(order: _Order, chosen: Way, source: str, trust: bool) -> dict[str, Any]
     return {
         "source": source if order.kind == "torch" and not Path(source).exists() else str(Path(source).resolve()),
         "kind": chosen.edge[0],
-        "opset": order.recipe.writing.opset,
+        "opset": None if chosen.after else order.recipe.writing.opset,
         "inputs": {} if own else {n: list(s) for n, s in reading.inputs.items()},
         "weights": str(reading.weights.resolve()) if reading.weights and not own else None,
         "trust": trust,
@@ -289,6 +289,7 @@ def _certificate(
     (verdict, report), (artifact, findings) = proof, made
     source, weights = Path(order.source), order.recipe.reading.weights
     read = ([source] if source.exists() else []) + ([weights] if weights else [])
+    read += [Path(name) for name in order.via.imports if name.endswith(".py")]
     data = certificate.certificate(
         report, (read, artifact.files), order.recipe.as_dict(), [vars(f) for f in findings]
     ) | {

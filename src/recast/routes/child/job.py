@@ -116,7 +116,8 @@ class KerasSource(Source):
         objects = {"DepthwiseConv2D": _depthwise(self.keras), **job.custom_objects()}
         safe = {} if old else {"safe_mode": not job.trust}
         self.model = self.keras.models.load_model(job.source, compile=False, custom_objects=objects, **safe)
-        _fix_shapes(self.model, job)
+        if not getattr(self.model, "inputs", None):
+            raise Refused("the model does not say what its inputs are", "call or build it once before it is saved")
         self.runtime = f"keras {self.keras.__version__}"
         names = [getattr(t, "name", f"input_{i}").partition(":")[0] for i, t in enumerate(self.model.inputs)]
         self.inputs = [
@@ -165,15 +166,6 @@ def _depthwise(keras: Any) -> Any:
             super().__init__(*args, **kwargs)
 
     return DepthwiseConv2D
-
-
-def _fix_shapes(model: Any, job: Job) -> None:
-    """Give an unbuilt model its shapes; those of a built one cannot be changed here."""
-    if job.inputs and not getattr(model, "inputs", None):
-        shapes = [tuple(d if isinstance(d, int) else None for d in s) for s in job.inputs.values()]
-        model.build(shapes[0] if len(shapes) == 1 else shapes)
-    if not getattr(model, "inputs", None):
-        raise Refused("the model does not say what its inputs are", "pass --input NAME=1,28,28")
 
 
 class SavedModelSource(Source):
