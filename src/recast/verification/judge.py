@@ -189,5 +189,5 @@ def _strays(name: str, exact: np.ndarray, runs: Sequence[dict[str, np.ndarray]])
     with np.errstate(invalid="ignore"):
         for number, run in enumerate(runs):
             if run[name].shape == base.shape:
-                np.abs(run[name].astype(np.float64) - base, out=strays[number])
+                np.abs(run[name].astype(np.float64) - base, out=strays[number, ...])
     return strays

@@ -1,6 +1,7 @@
 """Networks made with MindSpore itself, exported with ``mindspore.export``; run as a program in its own process.
 
-``python mindir_networks.py FOLDER`` writes NAME.mindir and NAME.npz (inputs ``x0`` …, outputs ``y0`` …).
+``python mindir_networks.py FOLDER [layers]`` writes NAME.mindir and NAME.npz (inputs ``x0`` …, outputs ``y0`` …) of the
+networks here, or of those in ``mindir_layers``.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from pathlib import Path
 
 os.environ["GLOG_v"] = "4"  # noqa: SIM112 the name that MindSpore reads
 
+import mindir_layers
 import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
@@ -149,10 +151,10 @@ def networks():
     yield "dynamic", dynamic, [x]
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, more: bool) -> None:
     ms.set_context(mode=ms.GRAPH_MODE, device_target="CPU")
     ms.set_seed(3)
-    for name, cell, feeds in networks():
+    for name, cell, feeds in mindir_layers.networks() if more else networks():
         cell.set_train(False)
         if name == "net":
             ms.save_checkpoint(cell, str(folder / "net.ckpt"))
@@ -176,4 +178,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2:] == ["layers"])
