@@ -87,7 +87,7 @@ class Mixed:
             "errors": {la.node: {str(b): e for b, e in found.items()} for la, found in errors.items()},
             "bytes": sum(table.size(la, b) for la, b in bits.items()),
         }
-        left = [Skip(la.node, "16 bits: too sensitive for fewer") for la, b in bits.items() if b == 16]
+        left = [Skip(la.node, "16 bits: the budget leaves room") for la, b in bits.items() if b == 16]
         return Plan(f"mixed weights ({self.budget})", tuple(edits), (*skips, *left), (), notes)
 
 
