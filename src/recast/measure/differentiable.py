@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from recast import formats, passes
+from recast._util import progress
 from recast._util.child import RemoteRunner
 from recast.errors import BadModel
 from recast.formats._format import WriteOptions
@@ -118,8 +119,15 @@ class Network:
         return self._call("attack", real, labels, radius=radius, **settings)[1]
 
     def synthesise(self, noise: np.ndarray, steps: int) -> np.ndarray:
-        """Inputs that fit the statistics of every BatchNormalization; see ``measure.synthetic``."""
-        return self._call("synthesise", noise, None, steps=steps)[1]
+        """Inputs that fit the statistics of every BatchNormalization; see ``measure.synthetic``.
+
+        A step a request, so that none takes longer than requests may.
+        """
+        found = self._call("synthesise", noise, None, steps=0)[1]
+        for number in range(steps):
+            progress.emit("synthesising inputs", number, steps)
+            found = self._call("synthesise", noise, None, steps=1)[1]
+        return found
 
     def attribute(self, real: np.ndarray, target: np.ndarray, method: str) -> tuple[list[float], np.ndarray]:
         """An attribution map for each sample; see ``formats.torch.gradients.Session.attribute``."""

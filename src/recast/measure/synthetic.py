@@ -18,7 +18,7 @@ from recast.measure.accuracy import Task
 from recast.measure.data import Samples
 from recast.measure.subject import Subject
 
-COUNT = 64
+COUNT = 32
 _STEPS = 100
 
 

@@ -106,10 +106,30 @@ class Session(run.Session):
         return None, {"x": self._batched(self._gradient, feeds)}
 
     def synthesise(self, feeds: Arrays, steps: int) -> tuple[list[float], Arrays]:
-        """Noise ``x`` (n, …) to inputs that fit the normalisations' running statistics; the losses before and after."""
+        """Noise ``x`` (n, …) to inputs that fit the normalisations' running statistics; the losses.
+
+        With no ``steps`` the noise gets its offset and size, and the next calls go on from there, whatever their ``x``.
+        """
         torch = self.torch
-        kind = torch.nn.modules.batchnorm._BatchNorm
-        losses: list[Any] = []
+        if steps == 0:
+            noise = torch.from_numpy(feeds["x"].copy())
+            tries = [(s, c) for s in 2.0 ** np.arange(-3, 8) for c in (0.0, 1.0, 2.0)]
+            with torch.no_grad():
+                size, offset = min(tries, key=lambda t: float(self._misfit(noise[:8] * t[0] + t[0] * t[1])))
+            self._made = (noise * size + size * offset).requires_grad_(True)
+            self._descent = torch.optim.Adam([self._made], lr=0.1 * size)
+        told = []
+        for _ in range(steps):
+            self._descent.zero_grad()
+            found = self._misfit(self._made)
+            found.backward()
+            told.append(float(found.detach()))
+            self._descent.step()
+        return told, {"x": self._made.detach().numpy()}
+
+    def _misfit(self, x: Any) -> Any:
+        """Mean over the normalisations: squared errors of means and deviations, relative to each deviation."""
+        torch, losses = self.torch, []
 
         def watch(module: Any, given: Any, _: Any) -> None:
             axes = [a for a in range(given[0].ndim) if a != 1]
@@ -117,30 +137,14 @@ class Session(run.Session):
             mean, std = given[0].mean(axes), torch.sqrt(given[0].var(axes, unbiased=False) + module.eps)
             losses.append((((mean - module.running_mean) / spread).square() + (std / spread - 1).square()).mean())
 
-        def loss(x: Any) -> Any:
-            losses.clear()
-            self._forward(x)
-            return torch.stack(losses).mean()
-
-        noise = torch.from_numpy(feeds["x"].copy())
+        kind = torch.nn.modules.batchnorm._BatchNorm
         hooks = [m.register_forward_hook(watch) for m in self.model.modules() if isinstance(m, kind)]
         if not hooks:
             raise BadModel("no normalisation remembers statistics", "network")
-        with torch.no_grad():
-            tries = [(s, c) for s in 2.0 ** np.arange(-3, 8) for c in (0.0, 1.0, 2.0)]
-            size, offset = min(tries, key=lambda t: float(loss(noise[:8] * t[0] + t[0] * t[1])))
-        x = (noise * size + size * offset).requires_grad_(True)
-        descent = torch.optim.Adam([x], lr=0.1 * size)
-        told = []
-        for _ in range(steps):
-            descent.zero_grad()
-            found = loss(x)
-            found.backward()
-            told.append(float(found))
-            descent.step()
+        self._forward(x)
         for hook in hooks:
             hook.remove()
-        return told[:1] + told[-1:], {"x": x.detach().numpy()}
+        return torch.stack(losses).mean()
 
     def attack(
         self, feeds: Arrays, radius: float, limits: list[float], steps: int = 1, seed: int = 0
