@@ -36,6 +36,7 @@ class TFLite(Format):
         "decompose",
         "fold_constants",
         "layout",
+        "merge_moves",
         "fuse_batchnorm",
         "clean",
     )

@@ -58,7 +58,7 @@ class PyTorch(Format):
     suffixes = _SUFFIXES
     companions: ClassVar[Mapping[str, str]] = {".py": ".safetensors", ".pt": ".py", ".pth": ".py"}
     layout = "channels_first"
-    passes = ("inline_functions", "fold_constants", "layout", "fold_constants", "clean")
+    passes = ("inline_functions", "fold_constants", "layout", "fold_constants", "merge_moves", "clean")
     keep_functions = _FUNCTIONS
     judge = ("torch", "torch")
 

@@ -195,7 +195,7 @@ def as_int32(w: Emitter, value: ir.Value | None) -> int:
 
 @writes("Expand")
 def expand(w: Emitter, node: ir.Node) -> None:
-    """BROADCAST_TO."""
+    """BROADCAST_TO; ONNX lets a wanted size of 1 stand for whatever the input has, TFLite does not."""
     x, shape = node.inputs
     assert x is not None
     known = dims_of(node.outputs[0])
@@ -205,6 +205,9 @@ def expand(w: Emitter, node: ir.Node) -> None:
         raise Refused("a broadcast of a dimension that is only known at run time")
     else:
         target = as_int32(w, shape)
+        least = [0] * (len(known) - len(dims_of(x))) + [d if d > 1 else 0 for d in dims_of(x)]
+        if any(least):
+            target = w.then("MAXIMUM", [target, w.ints(least)], (len(known),), ("MaximumMinimumOptions", {}))
     moves(w, node, lambda a, b: w.op("BROADCAST_TO", [a, target], [b]))
 
 

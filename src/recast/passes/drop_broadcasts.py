@@ -1,0 +1,122 @@
+"""Let a broadcast happen where it is needed: an Expand whose users broadcast anyway is gone.
+
+Given: a graph with inferred shapes.
+Result: an Expand is by-passed where every way from it leads, through elementwise operators, to one whose result has the
+    same dims without it. An Add of zeros that were computed from constants (a mask that masks nothing) is gone too;
+    weights that happen to be zero stay.
+Refuses when: never; what named dims do not prove stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import onnx_ir as ir
+
+from recast.graph.finding import Finding
+from recast.graph.infer import infer_node
+from recast.graph.view import const
+from recast.ops import fact
+from recast.passes import PassOptions, fold_constants
+from recast.passes._editor import Editor
+from recast.passes.clean import remove_dead
+
+Dim = int | str | None
+Dims = tuple[Dim, ...]
+
+
+def apply(model: ir.Model, options: PassOptions) -> list[Finding]:
+    """Drop broadcasts in place."""
+    editor, held = Editor(model.graph), set(model.graph.initializers)
+    dropped = False
+    for node in list(model.graph):
+        source = node.inputs[0] if node.op_type == "Expand" and not node.domain else None
+        if source is not None:
+            dropped = absorb(editor, node, source) or dropped
+    remove_dead(model.graph)
+    if dropped:
+        fold_constants.apply(model, options)
+        _drop_zeros(editor, held)
+        remove_dead(model.graph)
+    return []
+
+
+def absorb(editor: Editor, node: ir.Node, source: ir.Value) -> bool:
+    """By-pass a node whose only result is ``source`` in larger dims, where nobody can tell."""
+    wide = node.outputs[0]
+    narrow = dims_of(source)
+    region: dict[ir.Value, Dims] = {}
+    if narrow is None or not _vanishes(wide, narrow, region):
+        return False
+    ir.convenience.replace_all_uses_with(wide, source)
+    for value in region:
+        inner = value.producer()
+        if inner is not None:
+            value.shape = None
+            infer_node(inner)
+    return True
+
+
+def _vanishes(value: ir.Value, dims: Dims, region: dict[ir.Value, Dims]) -> bool:
+    """Whether the graph computes the same results if a value has only these dims; ``region``: values that shrink."""
+    pending = [(value, dims)]
+    while pending:
+        held, narrow = pending.pop()
+        if held.is_graph_output():
+            return False
+        for node in {use.node for use in held.uses()}:
+            if not _elementwise(node) or node.graph is not held.graph and held.graph is not None:
+                return False
+            given = [narrow if v is held else region.get(v) or dims_of(v) for v in node.inputs if v is not None]
+            result, now = node.outputs[0], _broadcast(given)
+            before = dims_of(result)
+            if before is None or now is None:
+                return False
+            if now != before and region.get(result) != now:
+                region[result] = now
+                pending.append((result, now))
+    return True
+
+
+def _elementwise(node: ir.Node) -> bool:
+    facts = fact(node.op_type)
+    return not node.domain and facts is not None and facts.kind == "elementwise" and len(node.outputs) == 1
+
+
+def dims_of(value: ir.Value | None) -> Dims | None:
+    """The dims of a value if each has a number or a name."""
+    if value is None or value.shape is None:
+        return None
+    found = tuple(d if isinstance(d, int) else d.value for d in value.shape)
+    return None if None in found else found
+
+
+def _broadcast(given: Sequence[Dims | None]) -> Dims | None:
+    rank = max((len(d) for d in given if d is not None), default=0)
+    out: list[Dim] = [1] * rank
+    for dims in given:
+        if dims is None:
+            return None
+        for axis, dim in enumerate(dims, rank - len(dims)):
+            if dim == 1 or out[axis] == dim:
+                continue
+            if out[axis] != 1:
+                return None
+            out[axis] = dim
+    return tuple(out)
+
+
+def _drop_zeros(editor: Editor, held: set[str]) -> None:
+    """Adding zeros that this pass has computed (names that are not in ``held``) changes nothing."""
+    for node in list(editor.graph):
+        if node.op_type != "Add" or node.domain:
+            continue
+        for x, zeros in (node.inputs[:2], node.inputs[1::-1]):
+            if zeros is None or zeros.name in held or x is None:
+                continue
+            array = const(zeros)
+            if array is None or array.any() or dims_of(x) is None or dims_of(x) != dims_of(node.outputs[0]):
+                continue
+            if not node.outputs[0].is_graph_output():
+                ir.convenience.replace_all_uses_with(node.outputs[0], x)
+            break
