@@ -2,8 +2,8 @@
 
 Given: a graph with inferred shapes.
 Result: an Expand is by-passed where every way from it leads, through elementwise operators, to one whose result has the
-    same dims without it. An Add of zeros that were computed from constants (a mask that masks nothing) is gone too;
-    weights that happen to be zero stay.
+    same dims without it; so is an And with what always holds (``range(n) >= 0``). An Add of zeros that were computed
+    from constants (a mask that masks nothing) is gone too; weights that happen to be zero stay.
 Refuses when: never; what named dims do not prove stays.
 """
 
@@ -32,7 +32,15 @@ def apply(model: ir.Model, options: PassOptions) -> list[Finding]:
     for node in list(model.graph):
         source = node.inputs[0] if node.op_type == "Expand" and not node.domain else None
         if source is not None:
-            dropped = absorb(editor, node, source) or dropped
+            dropped = _absorb(editor, node, source) or dropped
+    true = set[ir.Value]()
+    for node in list(model.graph):
+        if node.domain or node.graph is None:
+            continue
+        if _holds(node, true):
+            true.add(node.outputs[0])
+        elif node.op_type == "And":
+            dropped = _without(editor, node, true) or dropped
     remove_dead(model.graph)
     if dropped:
         fold_constants.apply(model, options)
@@ -41,7 +49,7 @@ def apply(model: ir.Model, options: PassOptions) -> list[Finding]:
     return []
 
 
-def absorb(editor: Editor, node: ir.Node, source: ir.Value) -> bool:
+def _absorb(editor: Editor, node: ir.Node, source: ir.Value) -> bool:
     """By-pass a node whose only result is ``source`` in larger dims, where nobody can tell."""
     wide = node.outputs[0]
     narrow = dims_of(source)
@@ -55,6 +63,40 @@ def absorb(editor: Editor, node: ir.Node, source: ir.Value) -> bool:
             value.shape = None
             infer_node(inner)
     return True
+
+
+def _holds(node: ir.Node, true: set[ir.Value]) -> bool:
+    """Whether a comparison of a range always holds, or all that is ANDed does."""
+    if node.op_type == "And":
+        return all(v in true or _all_true(v) for v in node.inputs)
+    if node.op_type != "GreaterOrEqual":
+        return False
+    least, limit = _least(node.inputs[0]), const(node.inputs[1])
+    return least is not None and limit is not None and limit.size == 1 and bool((limit <= least).all())
+
+
+def _least(value: ir.Value | None) -> int | None:
+    """The smallest number of a range, through what only moves it."""
+    node = value.producer() if value is not None else None
+    while node is not None and node.op_type in ("Unsqueeze", "Expand", "Identity") and node.inputs[0] is not None:
+        node = node.inputs[0].producer()
+    if node is None or node.op_type != "Range" or node.domain:
+        return None
+    start, step = const(node.inputs[0]), const(node.inputs[2])
+    return int(start) if start is not None and step is not None and start.dtype.kind == "i" and step > 0 else None
+
+
+def _all_true(value: ir.Value | None) -> bool:
+    array = const(value)
+    return array is not None and array.dtype == bool and bool(array.all())
+
+
+def _without(editor: Editor, node: ir.Node, true: set[ir.Value]) -> bool:
+    """``x AND True`` is x, broadcast."""
+    for value, other in (node.inputs[:2], node.inputs[1::-1]):
+        if other is not None and (value in true or _all_true(value)):
+            return _absorb(editor, node, other)
+    return False
 
 
 def _vanishes(value: ir.Value, dims: Dims, region: dict[ir.Value, Dims]) -> bool:

@@ -7,7 +7,7 @@ import onnx_ir as ir
 import onnxruntime as ort
 
 from recast.graph.build import Builder
-from recast.passes import PassOptions, drop_broadcasts, fold_constants, resolve_positions
+from recast.passes import PassOptions, drop_broadcasts, drop_noops, fold_constants
 
 BOOL, F32, I64 = ir.DataType.BOOL, ir.DataType.FLOAT, ir.DataType.INT64
 
@@ -47,7 +47,7 @@ def masked(limit: int = 0, axes: tuple[int, int] = (0, 3)) -> ir.Model:
 
 
 def tidy(model: ir.Model) -> ir.Model:
-    for rewrite in (fold_constants, resolve_positions, drop_broadcasts):
+    for rewrite in (fold_constants, drop_noops, drop_broadcasts, fold_constants):
         rewrite.apply(model, PassOptions())
     return model
 
