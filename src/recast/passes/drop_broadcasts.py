@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from recast.graph.finding import Finding
-from recast.graph.infer import infer_node
+from recast.graph.infer import infer_node, refine_node
 from recast.graph.view import const
 from recast.ops import fact
 from recast.passes import PassOptions, fold_constants
@@ -29,6 +29,9 @@ def apply(model: ir.Model, options: PassOptions) -> list[Finding]:
     """Drop broadcasts in place."""
     editor, held = Editor(model.graph), set(model.graph.initializers)
     dropped = False
+    for node in model.graph:
+        if not node.domain and any(_dims_of(v) is None for v in node.outputs):
+            refine_node(node)  # what was rewritten before may tell more now
     for node in list(model.graph):
         source = node.inputs[0] if node.op_type == "Expand" and not node.domain else None
         if source is not None:
@@ -52,11 +55,12 @@ def apply(model: ir.Model, options: PassOptions) -> list[Finding]:
 def _absorb(editor: Editor, node: ir.Node, source: ir.Value) -> bool:
     """By-pass a node whose only result is ``source`` in larger dims, where nobody can tell."""
     wide = node.outputs[0]
-    narrow = dims_of(source)
+    narrow = _dims_of(source)
     region: dict[ir.Value, Dims] = {}
     if narrow is None or not _vanishes(wide, narrow, region):
         return False
     ir.convenience.replace_all_uses_with(wide, source)
+    editor.graph.remove(node, safe=True)
     for value in region:
         inner = value.producer()
         if inner is not None:
@@ -109,9 +113,9 @@ def _vanishes(value: ir.Value, dims: Dims, region: dict[ir.Value, Dims]) -> bool
         for node in {use.node for use in held.uses()}:
             if not _elementwise(node) or node.graph is not held.graph and held.graph is not None:
                 return False
-            given = [narrow if v is held else region.get(v) or dims_of(v) for v in node.inputs if v is not None]
+            given = [narrow if v is held else region.get(v) or _dims_of(v) for v in node.inputs if v is not None]
             result, now = node.outputs[0], _broadcast(given)
-            before = dims_of(result)
+            before = _dims_of(result)
             if before is None or now is None:
                 return False
             if now != before and region.get(result) != now:
@@ -125,7 +129,7 @@ def _elementwise(node: ir.Node) -> bool:
     return not node.domain and facts is not None and facts.kind == "elementwise" and len(node.outputs) == 1
 
 
-def dims_of(value: ir.Value | None) -> Dims | None:
+def _dims_of(value: ir.Value | None) -> Dims | None:
     """The dims of a value if each has a number or a name."""
     if value is None or value.shape is None:
         return None
@@ -157,7 +161,7 @@ def _drop_zeros(editor: Editor, held: set[str]) -> None:
             if zeros is None or zeros.name in held or x is None:
                 continue
             array = const(zeros)
-            if array is None or array.any() or dims_of(x) is None or dims_of(x) != dims_of(node.outputs[0]):
+            if array is None or array.any() or _dims_of(x) is None or _dims_of(x) != _dims_of(node.outputs[0]):
                 continue
             if not node.outputs[0].is_graph_output():
                 ir.convenience.replace_all_uses_with(node.outputs[0], x)

@@ -67,7 +67,7 @@ def apply(model: ir.Model, options: PassOptions) -> list[Finding]:
         elif node.op_type in ("Reshape", "Expand") and not is_const(node.inputs[1]) and node.inputs[1] in known:
             (_reshape if node.op_type == "Reshape" else _expand)(editor, node, known[node.inputs[1]], changed)
         elif node.op_type == "Range":
-            _count(node, known)
+            _count(node, known, changed)
     remove_dead(graph)
     return []
 
@@ -151,6 +151,18 @@ def _reshape(editor: Editor, node: ir.Node, wanted: Partial, changed: set[ir.Val
         node.attributes.pop("allowzero", None)  # 0 now copies a dim, which is right for empty ones too
         node.replace_input_with(1, editor.const(target, "shape"))
         _infer_again(node, changed)
+    elif not explicit_zero and node.outputs[0].shape is not None:
+        _name(node.outputs[0], wanted, changed)
+
+
+def _name(result: ir.Value, wanted: Partial, changed: set[ir.Value]) -> None:
+    """Names in a computed shape are the names of the result's dims."""
+    old = list(result.shape or ())
+    if len(old) == len(wanted.entries):
+        dims = [w if isinstance(w, str) else o for o, w in zip(old, wanted.entries, strict=True)]
+        dims = [w if isinstance(w, int) and w >= 0 else d for d, w in zip(dims, wanted.entries, strict=True)]
+        result.shape = ir.Shape(dims)
+        changed.add(result)
 
 
 def _expand(editor: Editor, node: ir.Node, wanted: Partial, changed: set[ir.Value]) -> None:
@@ -170,9 +182,10 @@ def _expand(editor: Editor, node: ir.Node, wanted: Partial, changed: set[ir.Valu
         node.outputs[0].shape = ir.Shape(
             [b if isinstance(a, ir.SymbolicDim) and a.value is None else a for a, b in told]
         )
+        changed.add(node.outputs[0])
 
 
-def _count(node: ir.Node, known: dict[ir.Value, Partial]) -> None:
+def _count(node: ir.Node, known: dict[ir.Value, Partial], changed: set[ir.Value]) -> None:
     """``Range(0, n, 1)`` has length n, also where n is a name."""
     start, stop, step = node.inputs
     limit = known.get(stop) if stop is not None else None
@@ -181,3 +194,4 @@ def _count(node: ir.Node, known: dict[ir.Value, Partial]) -> None:
         return
     if shape is not None and len(shape) == 1 and isinstance(shape[0], ir.SymbolicDim) and shape[0].value is None:
         node.outputs[0].shape = ir.Shape([limit.entries[0]])
+        changed.add(node.outputs[0])

@@ -58,6 +58,7 @@ def normalise(model: ir.Model, where: str, told: bool = False) -> ir.Model:
         model.ir_version = IR_VERSION
     LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     _name(model)
+    _forget_made_up_dims(model)
     if version > OPSET:
         for node in model.graph.all_nodes():
             forget_defaults(node)
@@ -65,6 +66,18 @@ def normalise(model: ir.Model, where: str, told: bool = False) -> ir.Model:
     if version > OPSET:
         model.opset_imports[""] = max(map(needed, model.graph.all_nodes()), default=OPSET)
     return model
+
+
+def _forget_made_up_dims(model: ir.Model) -> None:
+    """Shape inference gives every dim that it does not know a name of its own, and counts anew with every run."""
+    for node in model.graph.all_nodes():
+        for value in node.outputs:
+            if value.shape is not None and any(_made_up(d) for d in value.shape):
+                value.shape = ir.Shape([None if _made_up(d) else d for d in value.shape])
+
+
+def _made_up(dim: int | ir.SymbolicDim) -> bool:
+    return not isinstance(dim, int) and dim.value is not None and dim.value.startswith("unk__")
 
 
 def _refuse_foreign(model: ir.Model, where: str) -> None:
