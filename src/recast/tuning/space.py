@@ -18,7 +18,8 @@ FAMILIES = ("prune", "factorize", "store")  # in the order of the steps
 PRUNES = ("structured", "magnitude", "sparsegpt")
 FACTORS = ("svd",)
 STORES = (
-    "int8", "int8-dynamic", "float16", "int4", "int8-weights", "palette", "float16-weights", "int16", "bfloat16",
+    "int8", "int8-dynamic", "float16", "int4", "int8-weights", "mixed", "palette", "float16-weights", "int16",
+    "bfloat16",
 )  # fmt: skip
 Choices = Mapping[str, Any]
 
@@ -81,6 +82,8 @@ class Space:
         options: dict[str, Any] = {}
         if kind in ("int8", "int8-dynamic", "int16"):
             options["rounding"] = ask.suggest_categorical("rounding", ["gptq", "nearest"])
+        elif kind == "mixed":
+            options["budget"] = ask.suggest_categorical("share", ["size<15%", "size<20%", "size<30%"])
         elif kind in ("int4", "int8-weights"):
             options["rounding"] = ask.suggest_categorical("fitted", ["gptq", "hqq", "nearest"])
         if kind == "int8":
@@ -134,6 +137,7 @@ def _only(kind: str) -> dict[str, Any]:
         "int16": {"rounding": "gptq"},
         "int4": {"fitted": "gptq"},
         "int8-weights": {"fitted": "gptq"},
+        "mixed": {"share": "size<20%"},
         "palette": {"colours": 4},
     }
     return {"store": kind} | further.get(kind, {})
