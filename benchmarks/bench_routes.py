@@ -50,7 +50,11 @@ CASES = {
         {".tflite": ("litert-torch",)},
         ("--weights", f"{MODELS}/resnet20-56-cifar10-pytorch/resnet20-12fca82f.th", "--input", "x=1,3,32,32"),
     ),
-    "qkeras": Case("awkward/qkeras_RN08_model_best.h5", {".onnx": ("tf2onnx",)}, (), ("--import", "qkeras", "--trust")),
+    "qkeras": Case(
+        "awkward/qkeras_RN08_model_best.h5",
+        {".onnx": ("tf2onnx",), ".tflite": ("tf-lite",)},
+        tool_options=("--import", "qkeras", "--trust"),
+    ),
 }
 
 

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ import recast
 from recast import errors
 from recast._util.child import pool
 from recast.demo import MODEL
-from recast.routes import interpreters
+from recast.routes import interpreters, through
 from recast.routes._route import by_name
 from recast.routes.through import Via
 from recast.routes.tool import Bounds
@@ -200,10 +201,6 @@ def test_a_wrong_result_is_unverified(nets: Path, tmp_path: Path, monkeypatch: p
         "    next(n for n in model.graph.node if n.op_type == 'Relu').op_type = 'Identity'\n"
         "    onnx.save(model, job.target)\n"
     )
-    from dataclasses import replace
-
-    from recast.routes import through
-
     lossy = replace(by_name("openvino"), edges=(("onnx", "onnx"),), file=wrong)
     monkeypatch.setattr(through, "by_name", lambda _: lossy)
     result = recast.convert(nets / "net.onnx", tmp_path / "net2.onnx", via="openvino")
@@ -213,6 +210,19 @@ def test_a_wrong_result_is_unverified(nets: Path, tmp_path: Path, monkeypatch: p
         "wrong.py", "net2.onnx.unverified", "net2.onnx.recast.json.unverified",
     }  # fmt: skip
     assert certificate(result)["verdict"] == "failed"
+
+
+def test_a_tool_that_cannot_load_the_source(nets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """We read it: the fix says to write it anew for the tool."""
+    broken = tmp_path / "broken.py"
+    broken.write_text("def convert(job):\n    raise AttributeError('add_slot')\n")
+    edges = (("onnx", "openvino"), ("tflite", "openvino"))
+    monkeypatch.setattr(through, "by_name", lambda _: replace(by_name("openvino"), edges=edges, file=broken))
+    with pytest.raises(errors.ToolFailed) as caught:
+        recast.convert(nets / "net.onnx", tmp_path / "net.xml", via="openvino")
+    assert "add_slot" in caught.value.what
+    assert "recast convert SRC X.tflite" in caught.value.fix
+    assert {f.name for f in tmp_path.iterdir()} == {"broken.py"}
 
 
 @pytest.mark.parametrize(

@@ -92,8 +92,20 @@ def convert(
     graph, refusal = _read(order)
     chosen = _choose(found, refusal)
     _check_options(chosen, recipe)
-    with atomic.staging(path) as folder, Tool(route, interpreter, via.bounds) as tool:
-        return _convert(order, chosen, (folder, tool), graph, refusal)
+    try:
+        with atomic.staging(path) as folder, Tool(route, interpreter, via.bounds) as tool:
+            return _convert(order, chosen, (folder, tool), graph, refusal)
+    except ToolFailed as error:
+        _suggest(error, found, chosen, graph is not None)
+        raise
+
+
+def _suggest(error: ToolFailed, found: list[Way], chosen: Way, readable: bool) -> None:
+    """A source that we read and the tool does not may be written anew for it."""
+    other = next((w for w in found if w.before), None)
+    if readable and other is not None and not chosen.before:
+        made = f"X{suffix_of(other.before, other.route)}"
+        error.fix = f"write {made} first (recast convert SRC {made}), then {made} --via {other.route.name}; {error.fix}"
 
 
 def _check_trust(recipe: Recipe, via: Via) -> None:
