@@ -10,11 +10,12 @@ import pytest
 
 import recast
 from recast import passes
+from recast._util import progress
 from recast.compression._method import Statistics
 from recast.compression.apply import apply
 from recast.compression.distill.logits import Logits
 from recast.demo import DATA, MODEL
-from recast.errors import BadRecipe
+from recast.errors import BadModel, BadRecipe
 from recast.measure import trainable
 from recast.measure.data import Samples
 
@@ -114,6 +115,35 @@ def test_zeros_stay(tmp_path: Path, rng: np.random.Generator) -> None:
     trained = next(e.array for e in plan.edits if getattr(e, "weight", "") == name)  # type: ignore[union-attr]
     assert (trained[array == 0] == 0).all()
     assert (trained[array != 0] != array[array != 0]).any()
+
+
+def test_a_training_that_was_cut_off_ends_with_the_same_bits(tmp_path: Path, rng: np.random.Generator) -> None:
+    model, file, teacher = prepared(student(rng)), tmp_path / "training.npz", str(tmp_path / "teacher.onnx")
+    recast.convert(MODEL, teacher, recast.Recipe(checking=recast.Checking(verify=False)))
+    given = Statistics(samples=digits(), seed=5)
+    whole = Logits(teacher, epochs=5).plan(model, given)
+    options = Logits(teacher, epochs=5, checkpoint=str(file))
+    with progress.listening(stop_after(3)), pytest.raises(KeyboardInterrupt):
+        options.plan(model, given)
+    assert file.exists()
+    again = options.plan(model, given)
+    assert again.notes["loss by epoch (training, held out)"] == whole.notes["loss by epoch (training, held out)"]
+    assert [e.told() for e in again.edits] == [e.told() for e in whole.edits]
+    for one, other in zip(again.edits, whole.edits, strict=True):
+        np.testing.assert_array_equal(one.array, other.array)  # type: ignore[union-attr]
+    with pytest.raises(BadRecipe, match="another training"):
+        options.plan(model, Statistics(samples=digits(), seed=6))
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(BadModel, match="checkpoint"):
+        options.plan(model, given)
+
+
+def stop_after(epochs: int) -> progress.Listener:
+    def listen(event: progress.Event) -> None:
+        if event.task == "distilling" and event.done == epochs:
+            raise KeyboardInterrupt
+
+    return listen
 
 
 def test_losses_against_numpy(rng: np.random.Generator) -> None:

@@ -78,6 +78,15 @@ class Trainable:
         """``begin``, ``shuffle``, ``advance``, ``validate`` …; see ``formats.torch.training.Session``."""
         return self._runner.call(method, **arguments)[0]
 
+    def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """What ``restore`` goes on from; see ``Session.state``."""
+        told, arrays = self._runner.call("state")
+        return told, dict(arrays)
+
+    def restore(self, told: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+        """After ``begin``: go on from a ``state``."""
+        self._runner.call("restore", arrays, told=told)
+
     def weights(self) -> Mapping[str, np.ndarray]:
         """Trained arrays by the graph's own names, in its own order of entries."""
         _, state = self._runner.call("weights")

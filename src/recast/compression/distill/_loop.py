@@ -15,6 +15,8 @@ from recast._util import progress
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from recast.compression.distill._checkpoint import Checkpoint
+
 BATCH = (8, 64)  # least and most samples of a step
 HELD_OUT = 0.1  # of the samples: they choose the best epoch
 PATIENCE = 8  # epochs without a better one
@@ -30,6 +32,14 @@ class Network(Protocol):
 
     def weights(self) -> Mapping[str, np.ndarray]:
         """A copy of its numbers."""
+        ...
+
+    def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Everything that the next epoch depends on."""
+        ...
+
+    def restore(self, told: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+        """Go on from a state."""
         ...
 
 
@@ -54,8 +64,38 @@ class Schedule:
     last: bool = False
 
 
+@dataclass
+class _Progress:
+    """Where a training stands after some epochs. ``least``: the best held-out loss, ``since`` so many epochs."""
+
+    least: float
+    best: dict[str, np.ndarray]
+    history: list[list[float]]
+    since: int = 0
+
+    def save(self, network: Network, file: Checkpoint) -> None:
+        state, arrays = network.state()
+        told = {"state": state, "least": self.least, "history": self.history, "since": self.since}
+        file.save(
+            told, {**{f"state:{n}": a for n, a in arrays.items()}, **{f"best:{n}": a for n, a in self.best.items()}}
+        )
+
+    def resume(self, network: Network, file: Checkpoint) -> None:
+        found = file.load()
+        if found is None:
+            return
+        told, arrays = found
+        parts: dict[str, dict[str, np.ndarray]] = {"state": {}, "best": {}}
+        for name, array in arrays.items():
+            part, _, rest = name.partition(":")
+            parts[part][rest] = array
+        network.restore(told["state"], parts["state"])
+        self.least, self.history, self.since = told["least"], told["history"], told["since"]
+        self.best = parts["best"]
+
+
 def train(
-    network: Network, count: int, loss: Mapping[str, Any], schedule: Schedule
+    network: Network, count: int, loss: Mapping[str, Any], schedule: Schedule, file: Checkpoint | None = None
 ) -> tuple[list[list[float]], dict[str, np.ndarray]]:
     """The losses (training, held out) by epoch, and the best epoch's weights (the untrained ones count, too).
 
@@ -64,40 +104,36 @@ def train(
         count: of the samples; the last tenth is held out.
         loss: see ``formats.torch.training``.
         schedule: how long and how fast.
+        file: saved after every epoch; if it is there, the training goes on from it.
     """
     rows = max(1, int(count * (1 - HELD_OUT)))
     batch = min(rows, schedule.batch or int(np.clip(rows // 16, *BATCH)))
     steps = schedule.epochs * max(1, rows // batch)
     network.call("begin", rate=schedule.rate, steps=steps, seed=schedule.seed)
 
-    def held_out() -> float:
-        return _mean(
-            _stretched(
-                lambda at, size: network.call(
-                    "validate",
-                    start=rows + at * batch,
-                    stop=min(count, rows + (at + size) * batch),
-                    batch=batch,
-                    loss=loss,
-                ),
-                -(-(count - rows) // batch),
-            )
-        )
+    def part(at: int, size: int) -> list[float]:
+        start, stop = rows + at * batch, min(count, rows + (at + size) * batch)
+        found: list[float] = network.call("validate", start=start, stop=stop, batch=batch, loss=loss)
+        return found
 
-    least = held_out()
-    best, history, since = dict(network.weights()), [], 0
-    for number in range(schedule.epochs):
-        progress.emit("distilling", number, schedule.epochs)
+    def held_out() -> float:
+        return _mean(_stretched(part, -(-(count - rows) // batch)))
+
+    now = _Progress(held_out(), dict(network.weights()), [])
+    if file is not None:
+        now.resume(network, file)
+    while len(now.history) < schedule.epochs and now.since < schedule.patience:
+        progress.emit("distilling", len(now.history), schedule.epochs)
         todo = network.call("shuffle", rows=rows, batch=batch)
         mean = _mean(_stretched(lambda _, size: network.call("advance", count=size, loss=loss), todo))
         held = held_out()
-        history.append([round(mean, 6), round(held, 6)])
-        since += 1
-        if held < least or schedule.last:
-            least, best, since = held, dict(network.weights()), 0
-        if since >= schedule.patience:
-            break
-    return history, best
+        now.history.append([round(mean, 6), round(held, 6)])
+        now.since += 1
+        if held < now.least or schedule.last:
+            now.least, now.best, now.since = held, dict(network.weights()), 0
+        if file is not None:
+            now.save(network, file)
+    return now.history, now.best
 
 
 def _stretched(work: Callable[[int, int], Sequence[float]], total: int) -> list[float]:

@@ -15,6 +15,7 @@ import numpy as np
 
 from recast.compression._method import Needs, Plan, Skip, Statistics
 from recast.compression.distill import _loop
+from recast.compression.distill._checkpoint import Checkpoint, mark_of
 from recast.compression.edits import SetWeight
 from recast.errors import BadRecipe
 from recast.graph.finding import Finding
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
     from recast.measure.data import Samples
+
+
+SAMPLES = 50_000  # at most
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,8 @@ class Logits:
         hard: share of the loss that is cross-entropy with the labels, where there are any.
         epochs: at most.
         rate: of AdamW, falling to 0 along a cosine.
-        samples: at most.
+        checkpoint: a file (``.npz``) to save each epoch in; if it is there, the training goes on from it and ends with
+            the same weights as one that was never cut off.
     """
 
     teacher: str = ""
@@ -46,7 +51,7 @@ class Logits:
     hard: float = 0.1
     epochs: int = 30
     rate: float = 1e-3
-    samples: int = 50_000
+    checkpoint: str = ""
 
     passes: ClassVar[tuple[str, ...]] = trainable.passes()
 
@@ -58,7 +63,7 @@ class Logits:
 
     def needs(self, model: ir.Model) -> Needs:
         """Samples."""
-        return Needs(samples=self.samples)
+        return Needs(samples=SAMPLES)
 
     def plan(self, model: ir.Model, statistics: Statistics) -> Plan:
         """The trained weights."""
@@ -80,8 +85,13 @@ class Logits:
         with trainable.opened(student) as network:
             order = np.random.default_rng(schedule.seed).permutation(samples.count)
             inputs = [a[order] for a in network.feeds_of(samples)]
-            network.load(inputs, how.pop("scores")[order], labels[order] if labels is not None else None)
-            history, best = _loop.train(network, samples.count, how, schedule)
+            scores, right = how.pop("scores")[order], labels[order] if labels is not None else None
+            network.load(inputs, scores, right)
+            file = None
+            if self.checkpoint:
+                given = [*inputs, scores, *network.weights().values(), *([right] if right is not None else [])]
+                file = Checkpoint(Path(self.checkpoint), mark_of({**how, **vars(schedule)}, given))
+            history, best = _loop.train(network, samples.count, how, schedule, file)
         kept = {n: v.const_value.numpy() for n, v in model.graph.initializers.items() if v.const_value is not None}
         changed = [n for n in best if n in kept and not np.array_equal(best[n], kept[n])]
         notes = {"loss by epoch (training, held out)": history, "teacher": Path(self.teacher).name}

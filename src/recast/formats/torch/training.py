@@ -56,6 +56,33 @@ class Session(run.Session):
         self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimiser, falling)
         return None, {}
 
+    def state(self, feeds: Arrays) -> tuple[dict[str, Any], Arrays]:
+        """Everything that the next epoch depends on."""
+        arrays = {f"model/{n}": np.array(v.numpy(), order="C") for n, v in self.model.state_dict().items()}
+        for number, parameter in enumerate(self._trained):
+            for name, value in self._optimiser.state[parameter].items():
+                arrays[f"optimiser/{number}/{name}"] = np.array(value.numpy(), order="C")
+        return {"order": self._order.bit_generator.state, "step": self._schedule.last_epoch}, arrays
+
+    def restore(self, feeds: Arrays, told: Mapping[str, Any]) -> tuple[None, Arrays]:
+        """Go on from a ``state``; after ``begin`` with the same arguments."""
+        torch = self.torch
+        with torch.no_grad():
+            for name, value in self.model.state_dict().items():
+                value.copy_(torch.from_numpy(feeds[f"model/{name}"]))
+        for key, array in feeds.items():
+            kind, _, rest = key.partition("/")
+            if kind == "optimiser":
+                number, name = rest.split("/")
+                parameter, value = self._trained[int(number)], torch.from_numpy(array)
+                made = torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value.clone()
+                self._optimiser.state[parameter][name] = made.detach()
+        self._order.bit_generator.state = told["order"]
+        self._schedule.last_epoch = int(told["step"])
+        for group, rate in zip(self._optimiser.param_groups, self._schedule.base_lrs, strict=True):
+            group["lr"] = rate * self._schedule.lr_lambdas[0](self._schedule.last_epoch)
+        return None, {}
+
     def shuffle(self, feeds: Arrays, rows: int, batch: int) -> tuple[int, Arrays]:
         """A new epoch over the first ``rows`` samples in a new order: its number of steps."""
         order, size = self._order.permutation(rows), self._size(min(batch, rows))
