@@ -13,10 +13,12 @@ from recast import passes
 from recast._util import progress
 from recast.compression._method import Statistics
 from recast.compression.apply import apply
+from recast.compression.distill import _maps
 from recast.compression.distill.logits import Logits
 from recast.demo import DATA, MODEL
 from recast.errors import BadModel, BadRecipe
 from recast.measure import trainable
+from recast.measure.calibrate import Graph
 from recast.measure.data import Samples
 
 from .group_nets import NETS, Net
@@ -136,6 +138,46 @@ def test_a_training_that_was_cut_off_ends_with_the_same_bits(tmp_path: Path, rng
     file.write_bytes(file.read_bytes()[:-100])
     with pytest.raises(BadModel, match="checkpoint"):
         options.plan(model, given)
+
+
+def images(rng: np.random.Generator, width: int) -> ir.Model:
+    n = Net(rng, ("batch", 3, 11, 13))
+    first = n.op("Relu", n.conv(n.x, width))
+    pooled = n.op("MaxPool", first, kernel_shape=[2, 2], strides=[2, 2])
+    return n.scores(n.op("Relu", n.conv(pooled, width + 2)))
+
+
+def test_a_student_learns_where_its_teacher_looks(tmp_path: Path, rng: np.random.Generator) -> None:
+    """Of other width; the maps are those of NumPy, and they come nearer."""
+    teacher, model, path = images(rng, 11), prepared(images(rng, 5)), tmp_path / "teacher.onnx"
+    recast.save(teacher.clone(), path)
+    x = rng.standard_normal((96, 3, 11, 13)).astype(np.float32)
+    watched = model.clone()
+    maps = _maps.watch(watched, path, Samples({"x": x}))
+    assert [m.shape for m in maps] == [(96, 11 * 13), (96, 5 * 6)]
+    assert len(watched.graph.outputs) == 3
+    values = [v.name or "" for v in _maps.stages(teacher).values()]
+    with Graph(teacher) as graph:
+        wanted = graph.run(Samples({"x": x}), values)
+    for name, found in zip(values, maps, strict=True):
+        np.testing.assert_allclose(found, (wanted[name] ** 2).sum(axis=1).reshape(96, -1), rtol=1e-4)
+
+    def apart(changed: ir.Model) -> float:
+        names = [v.name or "" for v in _maps.stages(changed).values()]
+        with Graph(changed) as graph:
+            held = graph.run(Samples({"x": x}), names)
+        total = 0.0
+        for name, theirs in zip(names, maps, strict=True):
+            pair = [(held[name] ** 2).sum(axis=1).reshape(96, -1), theirs]
+            one, other = (m / np.linalg.norm(m, axis=1, keepdims=True) for m in pair)
+            total += float(np.square(one - other).mean())
+        return total
+
+    method = Logits(str(path), "attention", epochs=20, rate=1e-2)
+    plan = method.plan(model, Statistics(samples=Samples({"x": x})))
+    assert apart(apply(model, plan)) < 0.7 * apart(model)
+    with pytest.raises(BadRecipe, match="no image size"):
+        _maps.watch(prepared(student(rng)), path, digits())
 
 
 def stop_after(epochs: int) -> progress.Listener:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,10 +48,14 @@ class Trainable:
         self.inputs = runner.inputs
 
     def load(
-        self, inputs: list[np.ndarray], teacher: np.ndarray | None = None, labels: np.ndarray | None = None
+        self,
+        inputs: list[np.ndarray],
+        teacher: np.ndarray | None = None,
+        labels: np.ndarray | None = None,
+        maps: Sequence[np.ndarray] = (),
     ) -> None:
-        """Samples (n, …) by input, the teacher's scores (n, …), class numbers (n,)."""
-        feeds = {str(i): a for i, a in enumerate(inputs)}
+        """Samples (n, …) by input, the teacher's scores (n, …), class numbers (n,), maps for the further outputs."""
+        feeds = {str(i): a for i, a in enumerate(inputs)} | {f"map {i}": a for i, a in enumerate(maps)}
         if teacher is not None:
             feeds["teacher"] = teacher.astype(np.float32)
         if labels is not None:

@@ -49,7 +49,7 @@ class Checkpoint:
         if not self.path.exists():
             return None
         try:
-            with np.load(self.path, allow_pickle=False) as held:
+            with np.load(io.BytesIO(self.path.read_bytes()), allow_pickle=False) as held:
                 arrays = {n: held[n] for n in held.files}
             told = json.loads(arrays.pop(_TOLD).tobytes())
             mark = told["mark"]

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import numpy as np
 
 from recast.compression._method import Needs, Plan, Skip, Statistics
-from recast.compression.distill import _loop
+from recast.compression.distill import _loop, _maps
 from recast.compression.distill._checkpoint import Checkpoint, mark_of
 from recast.compression.edits import SetWeight
 from recast.errors import BadRecipe
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 
 SAMPLES = 50_000  # at most
+Loss = Literal["kd", "dkd", "attention"]
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Logits:
 
     Attributes:
         teacher: a model file.
-        loss: ``kd``, or ``dkd`` (needs labels).
+        loss: ``kd``, ``dkd`` (needs labels), or ``attention``: ``kd`` and where the teacher looks (``_maps``; images).
         temperature: softens the scores (Hinton et al. found 2.5–20 useful).
         hard: share of the loss that is cross-entropy with the labels, where there are any.
         epochs: at most.
@@ -46,7 +47,7 @@ class Logits:
     """
 
     teacher: str = ""
-    loss: Literal["kd", "dkd"] = "kd"
+    loss: Loss = "kd"
     temperature: float = 4.0
     hard: float = 0.1
     epochs: int = 30
@@ -56,8 +57,8 @@ class Logits:
     passes: ClassVar[tuple[str, ...]] = trainable.passes()
 
     def __post_init__(self) -> None:
-        if self.loss not in ("kd", "dkd"):
-            raise BadRecipe(f"loss '{self.loss}'", fix="kd or dkd")
+        if self.loss not in get_args(Loss):
+            raise BadRecipe(f"loss '{self.loss}'", fix=f"one of {', '.join(get_args(Loss))}")
         if not (self.temperature > 0 and 0 <= self.hard <= 1 and self.epochs > 0 and self.rate > 0):
             raise BadRecipe("temperature, epochs and rate are positive, hard is 0–1")
 
@@ -82,14 +83,19 @@ class Logits:
         """The trained weights, from what the teacher answered and the labels (see ``teach``)."""
         student, (answers, labels) = model.clone(), told
         how = self._loss(student, answers, labels)
+        maps: list[np.ndarray] = []
+        if self.loss == "attention":
+            maps = _maps.watch(student, Path(self.teacher), samples)
+            how["maps"] = _maps.WEIGHT
         with trainable.opened(student) as network:
             order = np.random.default_rng(schedule.seed).permutation(samples.count)
             inputs = [a[order] for a in network.feeds_of(samples)]
             scores, right = how.pop("scores")[order], labels[order] if labels is not None else None
-            network.load(inputs, scores, right)
+            maps = [m[order] for m in maps]
+            network.load(inputs, scores, right, maps)
             file = None
             if self.checkpoint:
-                given = [*inputs, scores, *network.weights().values(), *([right] if right is not None else [])]
+                given = [*inputs, scores, *maps, *network.weights().values(), *([right] if right is not None else [])]
                 file = Checkpoint(Path(self.checkpoint), mark_of({**how, **vars(schedule)}, given))
             history, best = _loop.train(network, samples.count, how, schedule, file)
         kept = {n: v.const_value.numpy() for n, v in model.graph.initializers.items() if v.const_value is not None}
@@ -112,7 +118,7 @@ class Logits:
             return {"kind": "values", "spread": spread, "scores": answers}
         strip(student)
         scores = np.log(np.maximum(flat, 1e-7)) if sums_to_one else flat
-        kind = self.loss if labels is not None else "kd"
+        kind = "dkd" if self.loss == "dkd" and labels is not None else "kd"
         return {"kind": kind, "temperature": self.temperature, "hard": self.hard, "scores": scores}
 
 

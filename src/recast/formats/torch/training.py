@@ -28,11 +28,15 @@ class Session(run.Session):
         self._data: list[Any] = []
         self._teacher: Any = None
         self._labels: Any = None
+        self._maps: list[Any] = []
         self._order: np.random.Generator = np.random.default_rng(0)
         self._batches: list[np.ndarray] = []
 
     def load(self, feeds: Arrays) -> tuple[None, Arrays]:
-        """Take the samples: ``0``, ``1`` … are the inputs in order, ``teacher`` its scores, ``labels`` optional."""
+        """Take the samples: ``0``, ``1`` … are the inputs in order.
+
+        Optional: ``teacher``: its scores; ``labels``; ``map 0``, ``map 1`` …: its maps for the outputs after the first.
+        """
         torch = self.torch
         last = torch.channels_last  # on CPUs convolutions of images take two thirds of the time so
         self.model.to(memory_format=last)
@@ -40,6 +44,7 @@ class Session(run.Session):
         self._data = [a.contiguous(memory_format=last) if a.ndim == 4 else a for a in arrays]
         self._teacher = torch.from_numpy(feeds["teacher"]) if "teacher" in feeds else None
         self._labels = torch.from_numpy(feeds["labels"]) if "labels" in feeds else None
+        self._maps = [torch.from_numpy(feeds[n]) for n in sorted(n for n in feeds if n.startswith("map "))]
         return None, {}
 
     def begin(self, feeds: Arrays, rate: float, steps: int, seed: int) -> tuple[None, Arrays]:
@@ -130,7 +135,7 @@ class Session(run.Session):
         torch = self.torch
         self.model.eval()
         trained = {n: p.requires_grad_(True) for n, p in self.model.named_parameters() if p.is_floating_point()}
-        scores = self._scores(np.arange(start, stop))
+        scores = self._outputs(np.arange(start, stop))[0].to(torch.float32)
         if self._labels is not None:
             loss = torch.nn.functional.cross_entropy(scores.reshape(len(scores), -1), self._labels[start:stop])
         else:
@@ -139,11 +144,11 @@ class Session(run.Session):
         found = torch.autograd.grad(loss, list(trained.values()), allow_unused=True)
         return None, {n: g.numpy() for n, g in zip(trained, found, strict=True) if g is not None}
 
-    def _scores(self, index: np.ndarray) -> Any:
-        """The first output for some samples, float32."""
+    def _outputs(self, index: np.ndarray) -> tuple[Any, ...]:
+        """All outputs for some samples."""
         rows = self.torch.from_numpy(index)
         result = self.model(*[x[rows] for x in self._data])
-        return (result[0] if isinstance(result, tuple) else result).to(self.torch.float32)
+        return result if isinstance(result, tuple) else (result,)
 
     def weights(self, feeds: Arrays) -> tuple[None, Arrays]:
         """The state dict."""
@@ -151,16 +156,22 @@ class Session(run.Session):
         return None, {k: v.detach().cpu().numpy() for k, v in state.items() if v.dtype.is_floating_point}
 
     def _loss(self, index: np.ndarray, how: Mapping[str, Any]) -> Any:
-        torch, functional = self.torch, self.torch.nn.functional
-        scores = self._scores(index)
-        index = torch.from_numpy(index)
+        first, *further = self._outputs(index)
+        rows = self.torch.from_numpy(index)
+        value = self._answer_loss(first.to(self.torch.float32), rows, how)
+        for features, theirs in zip(further, self._maps, strict=True):
+            value = value + 0.5 * float(how["maps"]) * _attention(self.torch, features, theirs[rows])
+        return value
+
+    def _answer_loss(self, scores: Any, index: Any, how: Mapping[str, Any]) -> Any:
+        functional = self.torch.nn.functional
         teacher = self._teacher[index]
         if how["kind"] == "values":
             return functional.mse_loss(scores, teacher) / max(1e-12, float(how["spread"]))
         scores, teacher = scores.reshape(len(index), -1), teacher.reshape(len(index), -1)
         labels = self._labels[index] if self._labels is not None else None
         soft = _decoupled if how["kind"] == "dkd" and labels is not None else _hinton
-        value = soft(torch, scores, teacher, labels, float(how["temperature"]))
+        value = soft(self.torch, scores, teacher, labels, float(how["temperature"]))
         if labels is not None and how["hard"]:
             value = (1 - how["hard"]) * value + how["hard"] * functional.cross_entropy(scores, labels)
         return value
@@ -189,3 +200,10 @@ def _decoupled(torch: Any, scores: Any, teacher: Any, labels: Any, temperature: 
     target = (theirs * (theirs.log() - mine.log())).sum(dim=1).mean()
     rest = (their_others.exp() * (their_others - my_others)).masked_fill(right, 0.0).sum(dim=1).mean()
     return (target + 8.0 * rest) * temperature**2
+
+
+def _attention(torch: Any, features: Any, maps: Any) -> Any:
+    """Mean squared difference of the maps, each of unit length (Zagoruyko and Komodakis 2017, equation 2, p = 2)."""
+    functional = torch.nn.functional
+    mine = features.square().sum(dim=1).flatten(1)
+    return (functional.normalize(mine, dim=1) - functional.normalize(maps, dim=1)).square().mean()

@@ -1,0 +1,72 @@
+"""Where a network looks: maps of activation strength, as a further target of distillation.
+
+Zagoruyko and Komodakis, Paying More Attention to Attention (ICLR 2017, section 3.1): the map of a layer is the sum of
+its squared activations over the channels, so teacher and student may have other widths. Compared are the last values
+of each image size that both have: the ends of the stages.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from recast.errors import BadRecipe
+from recast.graph.view import dims
+from recast.measure.coding import as_input
+from recast.measure.data import Samples
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import onnx_ir as ir
+
+BATCH = 32
+WEIGHT = 1000.0  # of the maps' mean squared difference, as in the authors' experiments
+
+
+def stages(model: ir.Model) -> dict[tuple[int, int], ir.Value]:
+    """The last value (n, c, h, w) of each image size of more than one place."""
+    found = {}
+    for node in model.graph:
+        value = node.outputs[0]
+        if value.shape is None or len(value.shape) != 4:
+            continue
+        _, channels, high, wide = dims(value)
+        if isinstance(channels, int) and isinstance(high, int) and isinstance(wide, int) and high * wide > 1:
+            found[high, wide] = value
+    return found
+
+
+def watch(student: ir.Model, teacher: Path, samples: Samples) -> list[np.ndarray]:
+    """Make the ends of the student's stages outputs, in order; the teacher's maps for them, (n, h·w) each, float32.
+
+    Raises:
+        BadRecipe: teacher and student have no image size in common, or the teacher's graph is not known.
+    """
+    from recast.measure import trainable
+    from recast.measure.calibrate import Graph
+    from recast.measure.subject import Subject
+
+    held = Subject(teacher.name, teacher).graph
+    if held is None:
+        raise BadRecipe("the teacher's graph is only known to its own code", str(teacher), "convert it, or loss kd")
+    graph, mine = trainable.prepared(held), stages(student)
+    theirs = stages(graph)
+    common = [size for size in mine if size in theirs]
+    if not common:
+        raise BadRecipe("teacher and student have no image size in common to compare", str(teacher), "loss kd or dkd")
+    names = [theirs[size].name or "" for size in common]
+    parts: list[list[np.ndarray]] = [[] for _ in common]
+    with Graph(graph) as opened, opened.open(names) as runner:
+        arrays = list(samples.feeds.values())
+        by_name = {s.name for s in runner.inputs} == set(samples.feeds)
+        pairs = [(s, samples.feeds[s.name] if by_name else a) for s, a in zip(runner.inputs, arrays, strict=True)]
+        given = Samples({s.name: as_input(a, s, {}) for s, a in pairs})
+        for feeds in given.batches(runner.inputs, BATCH):
+            results = runner.run(feeds)
+            for part, name in zip(parts, names, strict=True):
+                value = results[name].astype(np.float32)
+                part.append(np.square(value).sum(axis=1).reshape(len(value), -1))
+    student.graph.outputs.extend(mine[size] for size in common if mine[size] not in student.graph.outputs)
+    return [np.concatenate(part)[: samples.count] for part in parts]
