@@ -20,7 +20,6 @@ import numpy as np
 import onnx_ir as ir
 from _bench import MODELS, ROOT, save, table
 from bench_prune import FILES, FOLDER
-from bench_structured import training
 
 import recast
 from recast import passes
@@ -70,7 +69,7 @@ def right(model: ir.Model, task: labelled.Task) -> float:
 
 def arms(given: Any, teacher: Path) -> dict[str, tuple[Logits, Samples, tuple[np.ndarray, np.ndarray]]]:
     """What each arm learns: the method, the images, the teacher's answers and the labels."""
-    x, y = training(given.images)
+    x, y = labelled.cifar_training(MODELS, given.images)
     answers, labels = teach(teacher, Samples({"x": x}, y))
     assert labels is not None
     few = slice(None) if given.same else slice(0, given.images, given.images // given.labelled)

@@ -7,8 +7,6 @@ Pruned once, without any training; the samples are training images, the accuracy
 from __future__ import annotations
 
 import argparse
-import io
-import tarfile
 from typing import Any
 
 import labelled
@@ -27,23 +25,6 @@ from recast.verification.local import GraphRunner
 
 FOLDER = MODELS / "resnet20-56-cifar10-pytorch"
 FILES = {"resnet20": "resnet20-12fca82f.th", "resnet56": "resnet56-4bfd9763.th"}
-
-
-def training(count: int) -> np.ndarray:
-    """Evenly chosen training images as the networks want them, (count, 3, 32, 32)."""
-    from PIL import Image
-
-    images = []
-    with tarfile.open(FOLDER / "cifar10_jpeg_train50000.tar.gz") as archive:
-        names = sorted(m.name for m in archive.getmembers() if m.name.endswith(".jpg"))
-        chosen = set(names[:: len(names) // count][:count])
-        for member in archive:
-            if member.name in chosen:
-                file = archive.extractfile(member)
-                assert file is not None
-                images.append(np.asarray(Image.open(io.BytesIO(file.read())).convert("RGB"), np.float32) / 255)
-    x = (np.stack(images) - labelled.CIFAR_MEAN) / labelled.CIFAR_STD
-    return np.ascontiguousarray(x.transpose(0, 3, 1, 2))
 
 
 def accuracy(model: Any, task: labelled.Task) -> float:
@@ -72,7 +53,10 @@ def main() -> None:
     reading = Reading({"x": ("batch", 3, 32, 32)}, FOLDER / FILES[chosen.model])
     original = recast.load(f"{ROOT / 'tests' / 'formats' / 'torch' / 'nets.py'}:{chosen.model}", reading)
     passes.run(original, PASSES, passes.PassOptions())
-    task, samples = labelled.cifar_jpeg(MODELS, chosen.images), Samples({"x": training(chosen.samples)})
+    task, samples = (
+        labelled.cifar_jpeg(MODELS, chosen.images),
+        Samples({"x": labelled.cifar_training(MODELS, chosen.samples)[0]}),
+    )
     before, macs = accuracy(original, task), cost.of(original).macs
     rows: list[list[Any]] = [["original", 0.0, 1.0, before, None, None]]
     for criterion in chosen.criteria.split(","):

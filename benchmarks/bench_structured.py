@@ -10,8 +10,6 @@ accuracy is that of test images (both JPEG). ``--model resnet20 --epochs 4 --see
 from __future__ import annotations
 
 import argparse
-import io
-import tarfile
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,24 +37,6 @@ from recast.recipe import Reading
 
 RATE = 1e-3
 SMALLER = 0.57  # of the parameters: the file shall be smaller by 40 % with the rest of the graph in it
-
-
-def training(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Evenly chosen training images as the networks want them (count, 3, 32, 32), and their classes (count,)."""
-    from PIL import Image
-
-    images, labels = [], []
-    with tarfile.open(FOLDER / "cifar10_jpeg_train50000.tar.gz") as archive:
-        names = sorted(m.name for m in archive.getmembers() if m.name.endswith(".jpg"))
-        chosen = {names[i] for i in np.linspace(0, len(names) - 1, count).round().astype(int)}
-        for member in archive:
-            if member.name in chosen:
-                file = archive.extractfile(member)
-                assert file is not None
-                images.append(np.asarray(Image.open(io.BytesIO(file.read())).convert("RGB"), np.float32) / 255)
-                labels.append(labelled.CIFAR_CLASSES.index(member.name.split("/")[-2]))
-    x = (np.stack(images) - labelled.CIFAR_MEAN) / labelled.CIFAR_STD
-    return np.ascontiguousarray(x.transpose(0, 3, 1, 2)), np.array(labels)
 
 
 class Peer(Session):
@@ -98,24 +78,15 @@ class Arena:
         assert result.comparison is not None
         macs = cost.of(recast.load(self.original)).macs / cost.of(recast.load(target)).macs
         before, after = result.comparison.size_bytes
-        return [macs, 1 - after / before], self.right(target)
-
-    def right(self, path: Path) -> np.ndarray:
-        """Which test images a file gets right in its own runtime."""
-        subject = Subject(path.name, path)
-        with subject.running() as runner:
-            answers = subject.predict(runner, {runner.inputs[0].name: self.task.inputs})[0]
-        found: np.ndarray = answers.argmax(axis=1) == self.task.labels
-        return found
+        return [macs, 1 - after / before], right(target, self.task)
 
     def lite(self, source: Path, folder: Path) -> tuple[float, float]:
-        """The delivered file in LiteRT: share of the original's file that is saved, accuracy of 200 images."""
+        """The delivered file in LiteRT: share of the original's file that is saved, accuracy of every fifth image."""
         paths = [folder / f"{p.stem}.tflite" for p in (self.original, source)]
         for one, path in zip((self.original, source), paths, strict=True):
             recast.convert(one, path)
-        part = labelled.Task(self.task.inputs[::5], self.task.labels[::5], self.task.score, len(self.task.labels[::5]))
-        right = Arena(self.which, self.ratio, self.epochs, paths[0], self.calibration, self.test, part).right(paths[1])
-        return 1 - paths[1].stat().st_size / paths[0].stat().st_size, float(right.mean())
+        few = labelled.Task(self.task.inputs[::5], self.task.labels[::5], self.task.score, self.task.samples)
+        return 1 - paths[1].stat().st_size / paths[0].stat().st_size, float(right(paths[1], few).mean())
 
     def peer(self, seed: int, hard: float) -> tuple[list[Any], np.ndarray]:
         """The same for Torch-Pruning; ``hard`` 1: plain labels."""
@@ -141,6 +112,15 @@ class Arena:
 
 
 OURS: dict[str, Any] = {"criterion": "taylor", "scope": "global"}
+
+
+def right(path: Path, task: labelled.Task) -> np.ndarray:
+    """Which test images a file gets right in its own runtime."""
+    subject = Subject(path.name, path)
+    with subject.running() as runner:
+        answers = subject.predict(runner, {runner.inputs[0].name: task.inputs})[0]
+    found: np.ndarray = answers.argmax(axis=1) == task.labels
+    return found
 
 
 def state_of(which: str) -> Any:
@@ -177,7 +157,7 @@ def main() -> None:
         recast.convert(
             factory, original, recast.Recipe(Reading({"x": ("batch", 3, 32, 32)}, FOLDER / FILES[given.model]))
         )
-        x, y = training(given.samples)
+        x, y = labelled.cifar_training(MODELS, given.samples)
         task = labelled.cifar_jpeg(MODELS, given.images)
         np.savez(folder / "calibration.npz", x=x, y=y)
         np.savez(folder / "test.npz", x=task.inputs, y=task.labels)
@@ -194,12 +174,12 @@ def run(arena: Arena, given: Any, folder: Path) -> None:
         "peer, same distillation": lambda seed: arena.peer(seed, Logits().hard),
         "peer, plain labels": lambda seed: arena.peer(seed, 1.0),
     }
-    rows: list[list[Any]] = [["original", "", 1.0, 0.0, float(arena.right(arena.original).mean())]]
-    right: dict[str, list[np.ndarray]] = {name: [] for name in arms}
+    rows: list[list[Any]] = [["original", "", 1.0, 0.0, float(right(arena.original, arena.task).mean())]]
+    correct: dict[str, list[np.ndarray]] = {name: [] for name in arms}
     for seed in range(given.seeds):
         for name, arm in arms.items():
             facts, found = arm(seed)
-            right[name].append(found)
+            correct[name].append(found)
             rows.append([name, seed, *facts, float(found.mean())])
             print(rows[-1], flush=True)
     steps = given.epochs * (int(given.samples * 0.9) // 64)
@@ -207,7 +187,7 @@ def run(arena: Arena, given: Any, folder: Path) -> None:
     table(f"{given.model}: {steps} steps of 64 for each arm, {given.images} test images", heads, rows)
     rng, against = np.random.default_rng(0), []
     for name in list(arms)[1:]:
-        found = intervals.paired_difference(np.concatenate(right[name]), np.concatenate(right["recast"]), rng)
+        found = intervals.paired_difference(np.concatenate(correct[name]), np.concatenate(correct["recast"]), rng)
         against.append([name, found.value, found.low, found.high])
     table("recast minus peer, paired over seeds and images, 95 %", ["peer", "difference", "low", "high"], against)
     saved, accuracy = arena.lite(folder / "ours0.onnx", folder)

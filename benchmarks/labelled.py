@@ -83,6 +83,24 @@ def cifar_jpeg(root: Path, limit: int = 500) -> Task:
     return Task(np.ascontiguousarray(x.transpose(0, 3, 1, 2)), np.array(labels), _accuracy, len(labels))
 
 
+def cifar_training(root: Path, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Evenly chosen images of the JPEG training set as the CIFAR ResNets want them, and their classes (count,)."""
+    from PIL import Image
+
+    images, labels = [], []
+    with tarfile.open(root / "resnet20-56-cifar10-pytorch" / "cifar10_jpeg_train50000.tar.gz") as archive:
+        names = sorted(m.name for m in archive.getmembers() if m.name.endswith(".jpg"))
+        chosen = set(names[:: len(names) // count][:count])
+        for member in archive:
+            if member.name in chosen:
+                file = archive.extractfile(member)
+                assert file is not None
+                images.append(np.asarray(Image.open(io.BytesIO(file.read())).convert("RGB"), np.float32) / 255)
+                labels.append(CIFAR_CLASSES.index(member.name.split("/")[-2]))
+    x = (np.stack(images) - CIFAR_MEAN) / CIFAR_STD
+    return np.ascontiguousarray(x.transpose(0, 3, 1, 2)), np.array(labels)
+
+
 def _mnist(root: Path, limit: int) -> tuple[np.ndarray, np.ndarray]:
     folder = root / "mnist-mixed"
     with gzip.open(folder / "t10k-images-idx3-ubyte.gz") as file:
