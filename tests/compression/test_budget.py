@@ -15,7 +15,7 @@ from recast.compression.apply import apply
 from recast.compression.groups import Groups, find
 from recast.compression.prune import _budget, _taylor
 from recast.compression.prune._importance import measure
-from recast.compression.prune.structured import Structured
+from recast.compression.prune.structured import Structured, choose
 from recast.demo import DATA, MODEL
 from recast.errors import BadRecipe, BudgetMissed
 from recast.measure import cost
@@ -88,6 +88,15 @@ def test_taylor_without_labels_sees_what_the_outputs_see(rng: np.random.Generato
     found = measure(model, groups, "taylor", statistics((32, 17), rng))[0]
     assert found[5] == 0
     assert np.sort(found)[1] > 0
+
+
+@pytest.mark.parametrize("scope", ["uniform", "global"])
+def test_what_nothing_is_known_of_stays(scope: str, rng: np.random.Generator) -> None:
+    groups = find(NETS["mlp"](rng)).groups
+    values = [np.full(len(groups[0].units), np.inf), rng.uniform(1, 2, len(groups[1].units))]
+    chosen = choose(groups, values, Structured(0.5, "taylor", scope), 0.5)  # type: ignore[arg-type]
+    assert len(chosen[0]) == 0
+    assert len(chosen[1]) > 0
 
 
 @pytest.mark.parametrize("scope", ["uniform", "global"])

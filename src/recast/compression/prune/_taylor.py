@@ -28,7 +28,7 @@ Parts = list[list[Place]]  # the places of one node each
 
 
 def measure(model: ir.Model, groups: Groups, statistics: Statistics) -> list[np.ndarray]:
-    """One float64 array a group, in the order of its units; all zero where no gradient reaches.
+    """One float64 array a group, in the order of its units; infinite where gradients of none of its weights are known.
 
     Raises:
         BadRecipe: there are no samples.
@@ -45,15 +45,18 @@ def measure(model: ir.Model, groups: Groups, statistics: Statistics) -> list[np.
     strip(network_graph)
     made = [parts(g) for g in groups.groups]
     totals = [np.zeros(len(g.units)) for g in groups.groups]
+    known: set[str] = set()
     with trainable.opened(network_graph) as network:
         network.load(network.feeds_of(samples), labels=_labels(samples, network_graph))
         size = network.rows(BATCH)
         for start in range(0, samples.count - size + 1, size):
             slopes = network.gradients(start, start + size, statistics.seed)
+            known |= slopes.keys()
             for group, nodes, total in zip(groups.groups, made, totals, strict=True):
                 for places in nodes:
                     total += np.square(sum(_contribution(p, group.units, slopes) for p in places))
-    return totals
+    told = [any(p.weight.name in known for places in nodes for p in places) for nodes in made]
+    return [total if t else np.full(len(total), np.inf) for total, t in zip(totals, told, strict=True)]
 
 
 def _labels(samples: Samples, model: ir.Model) -> np.ndarray | None:

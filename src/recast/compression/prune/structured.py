@@ -95,7 +95,11 @@ class Structured:
                 cut = apply(model, Plan("structured", tuple(edits)))
                 edits += _statistics.edits(cut, statistics.samples)
         table = {g.name: [len(g.units), len(g.units) - len(u)] for g, u in zip(groups.groups, chosen, strict=True)}
-        skips = tuple(Skip(g.name, "too few units") for g, u in zip(groups.groups, chosen, strict=True) if not len(u))
+        skips = tuple(
+            Skip(g.name, "too few units, or all important" if np.isfinite(v).all() else "its gradients are not known")
+            for g, u, v in zip(groups.groups, chosen, values, strict=True)
+            if not len(u)
+        )
         notes: dict[str, Any] = {"units before and after": table, "cut": len(gone), "share": share}
         return Plan("structured", tuple(edits), skips, findings, notes)
 
@@ -121,6 +125,9 @@ def choose(groups: tuple[Group, ...], values: list[np.ndarray], options: Structu
     found = []
     for group, value, count in zip(groups, values, wanted, strict=True):
         size = len(group.units)
+        if not np.isfinite(value).all():  # nothing is known of it
+            found.append(group.units[:0])
+            continue
         most = int(size * MOST) if options.scope == "global" else size - 1
         keep = size - max(0, min(count, most))
         if options.multiple > 1:
