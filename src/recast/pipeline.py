@@ -109,7 +109,8 @@ def prepare(model: ir.Model, target: Format, writing: Writing) -> tuple[Finding,
         names.append("to_float16")
     batch: int | str | None = int(writing.batch) if writing.batch.isdigit() else ("batch" if writing.batch else None)
     options = passes.PassOptions(
-        target.layout, writing.io_layout, batch, target.rnn_batch_major, target.keep_functions, target.native
+        *(target.layout, writing.io_layout, batch, target.rnn_batch_major, target.keep_functions, target.native),
+        keep_tied=target.keep_tied,
     )
     return tuple(passes.run(model, names, options))
 

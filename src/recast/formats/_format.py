@@ -68,6 +68,7 @@ class Format(ABC):
     suffixes: ClassVar[tuple[str, ...]]
     layout: ClassVar[Layout] = "channels_first"
     passes: ClassVar[tuple[str, ...]] = ()  # names of modules in recast.passes, run in this order before write
+    keep_tied: ClassVar[bool] = False  # a weight that two layers share stays one, also where one takes it transposed
     rnn_batch_major: ClassVar[bool] = False  # recurrent operators take (batch, time, features)
     keep_functions: ClassVar[frozenset[str]] = frozenset()  # ONNX function operators that the target has itself
     judge: ClassVar[tuple[str, str]] = ("", "")  # (import name of the runtime, extra that installs it)
@@ -86,7 +87,7 @@ class Format(ABC):
     def borrow(self, other: Format) -> None:
         """Be written through another format: the graph must be as that one wishes it."""
         self.through = other
-        for name in ("layout", "passes", "rnn_batch_major", "keep_functions"):
+        for name in ("layout", "passes", "rnn_batch_major", "keep_functions", "keep_tied"):
             setattr(self, name, getattr(other, name))
 
     def adopt(self, path: Path) -> None:  # noqa: B027 most formats hold no code

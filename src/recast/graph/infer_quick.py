@@ -193,14 +193,27 @@ def _reshape(node: ir.Node, x: Dims) -> Dims | None:
                 return None
             out[axis] = rest.pop(axis)
     given = [d for d in wanted if d != 0]
-    if any(type(d) is not int for d in rest) or min(given, default=0) < -1 or given.count(-1) > 1:
+    if min(given, default=0) < -1 or given.count(-1) > 1:
         return None
-    total, known = math.prod(rest), math.prod(d for d in given if d > 0)
+    known = math.prod(d for d in given if d > 0)
+    if any(type(d) is not int for d in rest):
+        return _reshape_rest(out, rest, known)
+    total = math.prod(rest)
     if -1 not in given:
         return out if total == known else None
     if known == 0 or total == 0 or total % known:
         return None
     out[wanted.index(-1)] = total // known
+    return out
+
+
+def _reshape_rest(out: Dims, rest: Dims, known: int) -> Dims | None:
+    """The inferred dimension is the one without a number, where all numbers are spoken for."""
+    named = [d for d in rest if isinstance(d, ir.SymbolicDim) and d.value is not None]
+    sizes = [d for d in rest if isinstance(d, int)]
+    if len(named) != 1 or len(sizes) != len(rest) - 1 or -1 not in out or math.prod(sizes) != known or known == 0:
+        return None
+    out[out.index(-1)] = named[0]
     return out
 
 

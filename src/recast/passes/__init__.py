@@ -34,6 +34,7 @@ class PassOptions:
         keep_functions: ONNX function operators that the target has itself; ``inline_functions`` writes all others out
             (None: it writes out those that hardly any target has).
         native: whether the target has a form for a node; ``decompose`` writes all others as plainer operators.
+        keep_tied: a weight that two layers share stays one, even if one of them takes it transposed.
     """
 
     layout: Literal["channels_first", "channels_last"] = "channels_first"
@@ -42,6 +43,7 @@ class PassOptions:
     rnn_batch_major: bool = False
     keep_functions: frozenset[str] | None = None
     native: Callable[[ir.Node], bool] | None = None
+    keep_tied: bool = False
 
 
 @cache

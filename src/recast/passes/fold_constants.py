@@ -26,6 +26,7 @@ from recast.passes import PassOptions
 from recast.passes._branches import inline, taken
 from recast.passes._editor import Editor, has_graphs, tensor_of
 from recast.passes._partial import Entry, Partial, evaluate
+from recast.passes._tied import kept
 from recast.passes.clean import remove_dead
 
 _MOST_BYTES = 1 << 20
@@ -37,7 +38,12 @@ _NEVER = {"QuantizeLinear", "DequantizeLinear", "Dropout", "Identity"}
 
 def apply(model: ir.Model, options: PassOptions) -> list[Finding]:
     """Fold the constants of the model's graph in place."""
-    graph = model.graph
+    with kept(model.graph, options.keep_tied):
+        _fold(model.graph)
+    return []
+
+
+def _fold(graph: ir.Graph) -> None:
     editor = Editor(graph)
     known: dict[ir.Value, Partial] = {}
     changed: set[ir.Value] = set()
@@ -69,7 +75,6 @@ def apply(model: ir.Model, options: PassOptions) -> list[Finding]:
         elif node.op_type == "Range":
             _count(node, known, changed)
     remove_dead(graph)
-    return []
 
 
 def _make_constant(editor: Editor, node: ir.Node, results: list[np.ndarray], changed: set[ir.Value]) -> None:

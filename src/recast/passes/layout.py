@@ -15,6 +15,7 @@ from recast.graph import CHANNELS_LAST_DOMAIN, PERM
 from recast.graph.finding import Finding
 from recast.graph.view import is_const
 from recast.passes import PassOptions
+from recast.passes._tied import kept
 from recast.passes.layout_dense import dense_fold
 from recast.passes.layout_edit import Constants
 from recast.passes.layout_plan import Plan, transpose_perm
@@ -29,11 +30,12 @@ def apply(model: ir.Model, options: PassOptions) -> list[Finding]:
         UnsupportedOp: operators that cannot take the target's layout (all of them).
     """
     graph = model.graph
-    _fold_constant_transposes(graph)
-    _fold_transposes_before_dense(graph)
-    plan = Plan(graph, options)
-    plan.solve()
-    moved = Rewriter(plan).run()
+    with kept(graph, options.keep_tied):
+        _fold_constant_transposes(graph)
+        _fold_transposes_before_dense(graph)
+        plan = Plan(graph, options)
+        plan.solve()
+        moved = Rewriter(plan).run()
     if any(node.domain == CHANNELS_LAST_DOMAIN for node in graph):
         graph.opset_imports[CHANNELS_LAST_DOMAIN] = 1
     else:

@@ -11,6 +11,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from recast.recipe import Reading
@@ -24,20 +25,52 @@ class Model:
         make: gives the ``nn.Module`` (eval mode, seeded weights).
         inputs: gives example tensors by the name of their parameter, in ``forward``'s order.
         dynamic: names of dynamic dimensions by input and axis.
+        task: of a network of ``transformers`` that is converted from a folder; the task knows inputs and dimensions.
     """
 
     make: Callable[[], Any]
-    inputs: Callable[[], dict[str, Any]]
+    inputs: Callable[[], dict[str, Any]] = dict
     dynamic: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
+    task: str = ""
+
+    def source(self, name: str, folder: Path) -> str:
+        """What ``recast.convert`` takes: the factory, or a folder that is made in ``folder`` if it is not there."""
+        if not self.task:
+            return f"{__name__}:{name}"
+        place = folder / name.partition("-")[0]
+        if not place.exists():
+            self.make().save_pretrained(place)
+        return str(place)
 
     def reading(self) -> Reading:
         """The shapes of all inputs, with their dynamic dimensions, as ``recast.convert`` takes them."""
         return Reading(
+            task=self.task,
             inputs={
                 name: tuple(self.dynamic.get(name, {}).get(axis, int(size)) for axis, size in enumerate(tensor.shape))
                 for name, tensor in self.inputs().items()
-            }
+            },
         )
+
+
+def seeded(build: Callable[[Any], Any]) -> Callable[[], Any]:
+    """A module with random weights in which nothing is zero or one by habit: biases, norms and scales count too."""
+
+    def make() -> Any:
+        import torch
+        import transformers
+
+        transformers.logging.set_verbosity_error()
+        torch.manual_seed(0)
+        module = build(transformers).eval()
+        generator = torch.Generator().manual_seed(1)
+        with torch.no_grad():
+            for parameter in module.parameters():
+                spread = 0.3 if parameter.dim() < 2 else (1.0 / parameter[0].numel()) ** 0.5
+                parameter.add_(torch.randn(parameter.shape, generator=generator) * spread)
+        return module
+
+    return make
 
 
 def _all() -> dict[str, Model]:

@@ -5,30 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from . import Model
+from . import Model, seeded
 
 _TEXT = {"hidden_size": 12, "num_hidden_layers": 2, "num_attention_heads": 3, "intermediate_size": 23}
 _VISION = {**_TEXT, "num_channels": 3}
-
-
-def _seeded(build: Callable[[Any], Any]) -> Callable[[], Any]:
-    """A module with random weights in which nothing is zero or one by habit: biases, norms and scales count too."""
-
-    def make() -> Any:
-        import torch
-        import transformers
-
-        transformers.logging.set_verbosity_error()
-        torch.manual_seed(0)
-        module = build(transformers).eval()
-        generator = torch.Generator().manual_seed(1)
-        with torch.no_grad():
-            for parameter in module.parameters():
-                spread = 0.3 if parameter.dim() < 2 else (1.0 / parameter[0].numel()) ** 0.5
-                parameter.add_(torch.randn(parameter.shape, generator=generator) * spread)
-        return module
-
-    return make
 
 
 def _bert(transformers: Any) -> Any:
@@ -120,14 +100,14 @@ _MASKED = ("input_ids", "attention_mask")
 _ANY_SIZE = {"pixel_values": {0: "batch", 2: "height", 3: "width"}}
 
 MODELS = {
-    "bert": Model(_seeded(_bert), _tokens(101, *_BERT), dict.fromkeys(_BERT, _WORDS)),
-    "vit": Model(_seeded(_vit), _image(35, 21), {"pixel_values": {0: "batch"}}),
-    "clip_text": Model(_seeded(_clip_text), _tokens(101, *_MASKED), dict.fromkeys(_MASKED, _WORDS)),
-    "clip_vision": Model(_seeded(_clip_vision), _image(28, 28), {"pixel_values": {0: "batch"}}),
+    "bert": Model(seeded(_bert), _tokens(101, *_BERT), dict.fromkeys(_BERT, _WORDS)),
+    "vit": Model(seeded(_vit), _image(35, 21), {"pixel_values": {0: "batch"}}),
+    "clip_text": Model(seeded(_clip_text), _tokens(101, *_MASKED), dict.fromkeys(_MASKED, _WORDS)),
+    "clip_vision": Model(seeded(_clip_vision), _image(28, 28), {"pixel_values": {0: "batch"}}),
     "clip": Model(
-        _seeded(_clip), _pictures_and_words, {**dict.fromkeys(_MASKED, _WORDS), "pixel_values": {0: "images"}}
+        seeded(_clip), _pictures_and_words, {**dict.fromkeys(_MASKED, _WORDS), "pixel_values": {0: "images"}}
     ),
-    "convnext": Model(_seeded(_convnext), _image(67, 43), _ANY_SIZE),
-    "swin": Model(_seeded(_swin), _image(26, 34), {"pixel_values": {0: "batch"}}),
-    "detector": Model(_seeded(_detector), _image(64, 96), _ANY_SIZE),
+    "convnext": Model(seeded(_convnext), _image(67, 43), _ANY_SIZE),
+    "swin": Model(seeded(_swin), _image(26, 34), {"pixel_values": {0: "batch"}}),
+    "detector": Model(seeded(_detector), _image(64, 96), _ANY_SIZE),
 }

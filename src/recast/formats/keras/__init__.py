@@ -57,7 +57,7 @@ class KerasFormat(Format):
     suffixes: ClassVar[tuple[str, ...]] = (".keras", ".h5", ".hdf5")
     layout: ClassVar[Layout] = "channels_last"
     passes: ClassVar[tuple[str, ...]] = (
-        *("inline_functions", "fold_constants", "unroll_loops", "inline_functions", "decompose"),
+        *("fold_constants", "inline_functions", "fold_constants", "unroll_loops", "inline_functions", "decompose"),
         *("fold_constants", "layout", "merge_moves", "clean"),
     )
     rnn_batch_major: ClassVar[bool] = True

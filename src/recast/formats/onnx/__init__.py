@@ -19,6 +19,7 @@ class OnnxFormat(Format):
     title: ClassVar[str] = "ONNX"
     suffixes: ClassVar[tuple[str, ...]] = (".onnx",)
     passes: ClassVar[tuple[str, ...]] = ("layout", "merge_moves", "clean")
+    keep_tied: ClassVar[bool] = True
     judge: ClassVar[tuple[str, str]] = ("onnxruntime", "")
     packs_zeros: ClassVar[bool] = True
 

@@ -60,6 +60,7 @@ class PyTorch(Format):
     layout = "channels_first"
     passes = ("inline_functions", "fold_constants", "layout", "fold_constants", "merge_moves", "clean")
     keep_functions = _FUNCTIONS
+    keep_tied = True
     judge = ("torch", "torch")
 
     def sniff(self, path: Path, head: bytes) -> bool:

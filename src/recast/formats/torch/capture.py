@@ -22,6 +22,7 @@ from recast.errors import BadRecipe, UnsupportedOp
 from recast.formats.torch import pretrained, programs
 from recast.formats.torch.factory import Examples, build, examples, keywords, load_weights
 from recast.graph import LAYER, OPSET, ORIGIN
+from recast.passes._tied import is_tied
 
 _NO_SCOPE = "_empty_nn_module_stack"  # torch.export's word for what belongs to no module
 
@@ -95,7 +96,7 @@ def _fold(model: ir.Model) -> None:
     from onnx_ir.passes.common import RemoveUnusedNodesPass
     from onnxscript import optimizer
 
-    optimizer.fold_constants(model, onnx_shape_inference=True)
+    optimizer.fold_constants(model, onnx_shape_inference=True, should_fold=lambda n: False if is_tied(n) else None)
     RemoveUnusedNodesPass()(model)
 
 

@@ -79,7 +79,7 @@ def _read_factory(path: Path, options: ReadOptions) -> ir.Model:
 def _without_shape_arithmetic(model: ir.Model) -> ir.Model:
     """PyTorch's exporter spells out ``x.flatten(1)`` as arithmetic on the shape of ``x``; no module wrote that."""
     for step in (fold_constants, drop_noops, drop_broadcasts, fold_constants, clean):
-        step.apply(model, PassOptions())
+        step.apply(model, PassOptions(keep_tied=True))
     return model
 
 

@@ -11,7 +11,7 @@ from recast.formats.mindspore.write import Arg, Ref, Writer, ints, scalar
 from recast.formats.mindspore.writing import Refusal, writes
 from recast.formats.mindspore.writing.elementwise import dtype_of, value_of
 from recast.formats.mindspore.writing.pooling import pad_last
-from recast.graph.view import attr, const, dims, static_shape
+from recast.graph.view import attr, const, dims, is_const, static_shape
 
 _FAR = 2**31 - 1
 
@@ -144,7 +144,12 @@ def slice_(w: Writer, node: ir.Node) -> None:
     w.bind(node.outputs[0], strided(w, x, spans, rank))
 
 
-@writes("Expand")
+def _broadcasts(node: ir.Node) -> bool:
+    """BroadcastTo takes whole shapes; repetition says which axes grow."""
+    return not is_const(node.inputs[1]) or static_shape(node.outputs[0]) is not None
+
+
+@writes("Expand", when=_broadcasts)
 def expand(w: Writer, node: ir.Node) -> None:
     x, y = value_of(node), node.outputs[0]
     if y.shape is None:

@@ -193,7 +193,12 @@ def as_int32(w: Emitter, value: ir.Value | None) -> int:
     return w.then("CAST", [index], None, ("CastOptions", kinds), "INT32")
 
 
-@writes("Expand")
+def _broadcasts(node: ir.Node) -> bool:
+    """BROADCAST_TO takes whole shapes: all known, or computed."""
+    return not view.is_const(node.inputs[1]) or view.static_shape(node.outputs[0]) is not None
+
+
+@writes("Expand", when=_broadcasts)
 def expand(w: Emitter, node: ir.Node) -> None:
     """BROADCAST_TO; ONNX lets a wanted size of 1 stand for whatever the input has, TFLite does not."""
     x, shape = node.inputs

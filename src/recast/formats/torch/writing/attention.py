@@ -19,8 +19,15 @@ def _plain_attention(e: Emitter, node: ir.Node) -> bool:
     special = view.attr(node, "softcap", 0.0) or view.attr(node, "left_window_size", -1) >= 0
     special = special or view.attr(node, "right_window_size", -1) >= 0 or (view.attr(node, "is_causal", 0) and mask)
     four = q is not None and q.shape is not None and len(q.shape) == 4
-    # a mask may hide a whole row, where PyTorch answers NaN and ONNX 0
-    return bool(four and not extras and not special and mask is None)
+    return bool(four and not extras and not special and (mask is None or _as_long(mask, e.value(node, 1))))
+
+
+def _as_long(mask: ir.Value, keys: ir.Value | None) -> bool:
+    """Whether a mask says something of every key (ONNX lets the last ones go unsaid)."""
+    if mask.shape is None or not len(mask.shape) or keys is None or keys.shape is None:
+        return False
+    said, wanted = mask.shape[-1], keys.shape[2]
+    return said == wanted and (isinstance(said, int) or said.value is not None)
 
 
 @writes("Attention")
@@ -32,6 +39,9 @@ def attention(e: Emitter, node: ir.Node) -> str:
         half = input_type(node) in (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
         # in half precision PyTorch's kernel for CPUs rounds the weights before it uses them
         used = ", ".join(x + (".float()" if half else "") for x in e.xs(node)[:3])
+        mask = e.value(node, 3)
+        if mask is not None:
+            extra = f", {e.x(node, 3)}{'.float()' if half and mask.dtype != ir.DataType.BOOL else ''}{extra}"
         back = f".to({e.dtype(node.outputs[0])})" if half else ""
         return f"F.scaled_dot_product_attention({used}{extra}, enable_gqa=True){back}"
     xs = [*e.xs(node), *["None"] * 7][:7]
