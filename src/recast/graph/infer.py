@@ -208,10 +208,11 @@ def refine_node(node: ir.Node) -> None:
         if value.shape is None:
             value.shape = ir.Shape(old)
         elif len(old) == len(value.shape):
-            value.shape = ir.Shape([_better(new, was) for new, was in zip(value.shape, old, strict=True)])
+            value.shape = ir.Shape([better(new, was) for new, was in zip(value.shape, old, strict=True)])
 
 
-def _better(new: int | ir.SymbolicDim, old: int | ir.SymbolicDim) -> int | ir.SymbolicDim:
+def better(new: int | ir.SymbolicDim, old: int | ir.SymbolicDim) -> int | ir.SymbolicDim:
+    """The dimension that says more: a number, else a name; the new one where both say as much."""
     if isinstance(new, int) or (new.value is not None and not isinstance(old, int)):
         return new
     return old

@@ -14,7 +14,7 @@ import onnx_ir as ir
 
 from recast.errors import InternalError
 from recast.graph.finding import Finding
-from recast.graph.infer import refine_node
+from recast.graph.infer import better, refine_node
 from recast.passes import PassOptions, fold_constants
 from recast.passes._editor import Editor
 from recast.passes.clean import remove_dead
@@ -94,7 +94,7 @@ def _replace(editor: Editor, node: ir.Node, results: tuple[ir.Value | None, ...]
             new.shape = old.shape
         elif old.shape is not None and len(old.shape) == len(new.shape):
             pairs = zip(new.shape, old.shape, strict=True)
-            new.shape = ir.Shape([a if isinstance(a, int) or isinstance(b, ir.SymbolicDim) else b for a, b in pairs])
+            new.shape = ir.Shape([better(a, b) for a, b in pairs])
         editor.replace(old, new)
     editor.graph.remove(node, safe=True)
 
