@@ -3,7 +3,7 @@
 Given: a graph with inferred shapes; equal names of dimensions are equal sizes.
 Result: none of these is left: a Transpose that moves no axis, a Slice, Expand or Reshape to the shape that is there,
     a Concat of one, a Cast to the own type, ``x * 1``, ``x + 0`` (integers), ``x and True``; a GatherND that takes
-    every element in order is an Unsqueeze. Nodes whose result is a graph output's only name stay.
+    every element in order is an Unsqueeze, one that takes rows by one index is a Gather. Nodes whose result is a graph output's only name stay.
 Refuses when: never; where a shape is not known the node stays.
 """
 
@@ -30,6 +30,7 @@ def apply(model: ir.Model, options: PassOptions) -> list[Finding]:
             continue
         if node.op_type == "GatherND":
             _take_all(editor, node)
+            _take_rows(editor, node)
         kept = _IDLE[node.op_type](node) if node.op_type in _IDLE else None
         if kept is not None and node.inputs[kept] is not None:
             if kept:
@@ -124,6 +125,20 @@ def _take_all(editor: Editor, node: ir.Node) -> None:
         return
     made = editor.node("Unsqueeze", [node.inputs[0], editor.const(ones, "axes")], None, node)
     editor.replace(node.outputs[0], made)
+
+
+def _take_rows(editor: Editor, node: ir.Node) -> None:
+    """``x[indices]`` spelled with the indices as vectors of one element."""
+    places, result = node.inputs[1], node.outputs[0]
+    made = places.producer() if places is not None else None
+    if made is None or made.op_type != "Unsqueeze" or attr(node, "batch_dims", 0) or not result.uses():
+        return
+    indices, axes = made.inputs[0], const(made.inputs[1])
+    if indices is None or indices.shape is None or axes is None or axes.tolist() not in ([-1], [len(indices.shape)]):
+        return
+    taken = editor.node("Gather", [node.inputs[0], indices], {"axis": 0}, node)
+    taken.shape = result.shape or taken.shape
+    editor.replace(result, taken)
 
 
 def _counted(value: ir.Value | None) -> tuple[int, int | str | None] | None:

@@ -14,7 +14,15 @@ from recast.formats._format import ReadOptions
 from recast.formats.torch.checkpoint import read_checkpoint
 from recast.graph import IR_VERSION, OPSET
 from recast.graph.finding import Finding, attach
-from recast.passes import PassOptions, clean, drop_broadcasts, drop_noops, fold_constants
+from recast.passes import (
+    PassOptions,
+    clean,
+    drop_broadcasts,
+    drop_noops,
+    drop_repeats,
+    fold_constants,
+    unflatten_dense,
+)
 from recast.passes.normalise import normalise
 
 _CAPTURE = "recast.formats.torch.capture"
@@ -78,7 +86,8 @@ def _read_factory(path: Path, options: ReadOptions) -> ir.Model:
 
 def _without_shape_arithmetic(model: ir.Model) -> ir.Model:
     """PyTorch's exporter spells out ``x.flatten(1)`` as arithmetic on the shape of ``x``; no module wrote that."""
-    for step in (fold_constants, drop_noops, drop_broadcasts, fold_constants, clean):
+    steps = (fold_constants, drop_noops, drop_broadcasts, drop_repeats, unflatten_dense, fold_constants, clean)
+    for step in steps:
         step.apply(model, PassOptions(keep_tied=True))
     return model
 
