@@ -15,7 +15,7 @@ import pytest
 
 import recast
 from recast import formats
-from recast.recipe import Reading, Recipe, Writing
+from recast.recipe import Reading, Recipe
 from recast.verification.memory import Memory
 
 from .zoo import MODELS

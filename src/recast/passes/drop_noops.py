@@ -3,7 +3,8 @@
 Given: a graph with inferred shapes; equal names of dimensions are equal sizes.
 Result: none of these is left: a Transpose that moves no axis, a Slice, Expand or Reshape to the shape that is there,
     a Concat of one, a Cast to the own type, ``x * 1``, ``x + 0`` (integers), ``x and True``; a GatherND that takes
-    every element in order is an Unsqueeze, one that takes rows by one index is a Gather. Nodes whose result is a graph output's only name stay.
+    every element in order is an Unsqueeze, one that takes rows by one index is a Gather. Nodes whose result is a graph
+    output's only name stay.
 Refuses when: never; where a shape is not known the node stays.
 """
 
