@@ -39,7 +39,7 @@ def _spare(node: ir.Node) -> None:
     before, after = _dims(x), _dims(spread)
     if x is None or before is None or after is None or len(before) > len(after):
         return
-    wide: Dims = [1] * (len(after) - len(before)) + before
+    wide = [*[1] * (len(after) - len(before)), *before]
     if any(a not in (1, b) for a, b in zip(wide, after, strict=True)):
         return
     for use in list(spread.uses()):
