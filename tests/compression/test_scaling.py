@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import onnx_ir as ir
 import pytest
@@ -11,12 +13,12 @@ from recast.compression._method import Method, Plan, Statistics
 from recast.compression.apply import apply
 from recast.compression.edits import PackWeight, StoreAs
 from recast.compression.quantize._joints import Weights, by_inputs, joints
-from recast.compression.quantize._layers import layers
+from recast.compression.quantize._layers import Layer, layers
 from recast.compression.quantize._rounding import Grid, expanded, nearest
 from recast.compression.quantize.awq import Awq, best, moments
 from recast.compression.quantize.equalise import Equalise, scales
 from recast.compression.quantize.int8 import Int8
-from recast.compression.quantize.mixed import Mixed
+from recast.compression.quantize.mixed import Mixed, Table, allotted
 from recast.compression.quantize.weights import Int4
 from recast.errors import BadRecipe
 from recast.graph.build import Builder
@@ -177,6 +179,18 @@ def test_awq_helps_and_needs_real_samples(rng: np.random.Generator) -> None:
 def _bits(plan: Plan) -> dict[str, int]:
     told: dict[str, int] = plan.notes["bits"]
     return told
+
+
+def test_the_cheapest_steps_are_taken() -> None:
+    """As the best of all choices, tried one by one."""
+    found = [Layer(f"n{i}", "", "MatMul", "x", "y", f"w{i}", "", 1) for i in range(3)]
+    table = Table(found, dict.fromkeys(found, 1000), dict.fromkeys(found, 0))
+    told = [{16: 0.0, 8: 0.1, 4: 9.0}, {16: 0.0, 8: 0.01, 4: 0.2}, {16: 0.0, 8: 0.001, 4: 0.02}]
+    bits = allotted(table, dict(zip(found, told, strict=True)), ("bytes", 3500.0))
+    every = itertools.product((16, 8, 4), repeat=3)
+    fits = [c for c in every if sum(table.size(la, b) for la, b in zip(found, c, strict=True)) <= 3500]
+    best = min(fits, key=lambda c: sum(errors[b] for errors, b in zip(told, c, strict=True)))
+    assert tuple(bits.values()) == best == (16, 8, 4)
 
 
 def test_mixed_precision_keeps_its_budget(rng: np.random.Generator) -> None:

@@ -70,7 +70,7 @@ class Mixed:
         if samples is None:
             raise BadRecipe("mixed precision needs inputs to measure errors on", fix="pass --data")
         blocks = {la: block_of(la, self.block, 4, statistics.target) for la in wanted}
-        table = _Table(wanted, {la: weight_of(model, la.weight).size for la in wanted}, blocks)
+        table = Table(wanted, {la: weight_of(model, la.weight).size for la in wanted}, blocks)
         adjustable = [n for la in wanted for n in (la.weight, la.bias) if n]
         with Probe(model, [], adjustable, (-128, 127)) as probe:
             errors = measured(model, probe, table, samples.take(_JUDGED))
@@ -92,7 +92,7 @@ class Mixed:
 
 
 @dataclass
-class _Table:
+class Table:
     """The layers, and what each takes."""
 
     layers: list[Layer]
@@ -119,7 +119,7 @@ def parse(budget: str) -> tuple[str, float]:
     return ("error" if kind == "error" else "share" if unit == "%" else "bytes"), number
 
 
-def measured(model: ir.Model, probe: Probe, table: _Table, samples: Samples) -> dict[Layer, dict[int, float]]:
+def measured(model: ir.Model, probe: Probe, table: Table, samples: Samples) -> dict[Layer, dict[int, float]]:
     """Squared error of the outputs over their variance, by layer and bits, each layer rounded alone."""
     outputs = [v.name or "" for v in model.graph.outputs]
     found: dict[Layer, dict[int, float]] = {}
@@ -147,7 +147,7 @@ def measured(model: ir.Model, probe: Probe, table: _Table, samples: Samples) -> 
     return found
 
 
-def allotted(table: _Table, errors: dict[Layer, dict[int, float]], budget: tuple[str, float]) -> dict[Layer, int]:
+def allotted(table: Table, errors: dict[Layer, dict[int, float]], budget: tuple[str, float]) -> dict[Layer, int]:
     """Bits a layer: from 16 down, the cheapest step first.
 
     Raises:
