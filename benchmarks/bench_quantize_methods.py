@@ -1,7 +1,7 @@
 """Steps that help rounding, on real image nets: what each is worth in accuracy, beside the same recipe without it.
 
 Calibration on real images, on inputs synthesised from the model's own statistics, and on noise; equalisation before
-plain rounding; bits a layer under a budget beside the same bits everywhere. ``--only resnet20`` chooses rows by the
+plain rounding; bits a layer under a budget beside the same bits everywhere. ``--only 'resnet20 W4;vww'`` chooses rows by the
 start of their names. Every row is compared with its float original on the same images.
 """
 
@@ -42,7 +42,6 @@ class Row:
 
 def _rows() -> list[Row]:
     fitted = Quantize("int8", {"samples": SAMPLES})
-    rough = Quantize("int8", PLAIN)
     found = [Row("resnet20", f"int8, {c} data", fitted, ".onnx", c) for c in ("real", "synthetic", "noise")]
     found += [Row("vww", f"int8, {c} data", fitted, ".tflite", c) for c in ("real", "synthetic", "noise")]
     for model in ("vww", "resnet20"):
@@ -96,11 +95,11 @@ def line(found: dict[str, Any]) -> list[Any]:
 def main() -> None:
     """Print the table, write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", default="", help="beginnings of 'model method', separated by commas")
+    parser.add_argument("--only", default="", help="beginnings of 'model method', separated by ;")
     parser.add_argument("--compared", type=int, default=1000, help="most images to compare on")
     parser.add_argument("--name", default="quantize_methods", help="of the file with the results")
     given = parser.parse_args()
-    wanted = tuple(n for n in given.only.split(",") if n)
+    wanted = tuple(n for n in given.only.split(";") if n)
     found = []
     with tempfile.TemporaryDirectory() as folder:
         for row in _rows():
