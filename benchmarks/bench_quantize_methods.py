@@ -1,8 +1,8 @@
 """Steps that help rounding, on real image nets: what each is worth in accuracy, beside the same recipe without it.
 
 Calibration on real images, on inputs synthesised from the model's own statistics, and on noise; equalisation before
-plain rounding; bits a layer under a budget beside the same bits everywhere. ``--only 'resnet20 W4;vww'`` chooses rows by the
-start of their names. Every row is compared with its float original on the same images.
+plain rounding; bits a layer under a budget beside the same bits everywhere. ``--only 'resnet20 W4;vww'`` chooses rows
+by the start of their names. Every row is compared with its float original on the same images.
 """
 
 from __future__ import annotations
