@@ -11,7 +11,7 @@ domain nor a function of the model.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -160,19 +160,30 @@ def _restore_types(old: ir.Model, new: ir.Model) -> None:
         after.shape, after.type = copy.copy(before.shape), before.type
 
 
-def set_inputs(model: ir.Model, inputs: Mapping[str, tuple[int | str, ...]], where: str) -> None:
-    """Give shapes to inputs by name (``#0``: by position) and infer all others again.
+_Shapes = Mapping[str, Sequence[int | str]]
+
+
+def by_name(inputs: _Shapes, names: Sequence[str]) -> dict[str, Sequence[int | str]]:
+    """Shapes given by name or by place (``#0``), all by name."""
+
+    def name(key: str) -> str:
+        place = int(key[1:]) if key[:1] == "#" and key[1:].isdecimal() else len(names)
+        return names[place] if key not in names and place < len(names) else key
+
+    return {name(key): shape for key, shape in inputs.items()}
+
+
+def set_inputs(model: ir.Model, inputs: _Shapes, where: str) -> None:
+    """Give shapes to inputs by name or place and infer all others again.
 
     Raises:
         BadModel: there is no such input, or its rank is another.
         BadShape: the model does not take these shapes.
     """
-    known = {v.name: v for v in model.graph.inputs}
-    places = {f"#{i}": v.name for i, v in enumerate(model.graph.inputs)}
-    for key, shape in inputs.items():
-        name = places.get(key, key)
+    known = {v.name or "": v for v in model.graph.inputs}
+    for name, shape in by_name(inputs, list(known)).items():
         if name not in known:
-            raise BadModel(f"the model has no input '{name}'", where, f"its inputs: {', '.join(map(str, known))}")
+            raise BadModel(f"the model has no input '{name}'", where, f"its inputs: {', '.join(known)}")
         old = known[name].shape
         if old is not None and len(old) != len(shape):
             raise BadModel(f"input '{name}' has rank {len(old)}, not {len(shape)}", where, "give all its dimensions")

@@ -20,6 +20,7 @@ import numpy as np
 from recast._util.optional import need
 from recast.errors import BadModel, BadRecipe
 from recast.formats.torch.checkpoint import read_checkpoint
+from recast.passes.normalise import by_name
 
 Shape = Sequence[int | str]
 HUB = "hub:"  # before a local repository of torch.hub
@@ -54,7 +55,7 @@ def examples(module: Any, shapes: Mapping[str, Shape], given: Mapping[str, Any] 
     """
     torch = need("torch", "torch")
     names = _parameters(module)
-    wanted = {names[int(k[1:])] if k.startswith("#") and int(k[1:]) < len(names) else k: v for k, v in shapes.items()}
+    wanted = by_name(shapes, names)
     unknown = [k for k in wanted if k not in names]
     if unknown:
         raise BadRecipe(f"forward() has no parameter '{unknown[0]}'", fix=f"its parameters: {', '.join(names)}")

@@ -17,6 +17,7 @@ from recast._util.optional import need
 from recast.errors import BadModel, BadRecipe
 from recast.formats.torch import tasks
 from recast.graph import dims
+from recast.passes.normalise import by_name
 
 _SIZES = (3, 5, 7, 11, 13, 17, 19, 23)  # of dynamic dimensions while tracing: none is 1, none equals another
 _SAMPLES = 4001  # of sound while tracing: more than any front end's window
@@ -62,8 +63,7 @@ def load(folder: Path, shapes: Mapping[str, Shape], task: str = "") -> Pretraine
     else:
         known = [n for n in inspect.signature(module.forward).parameters if n not in ("args", "kwargs")]
         wanted = _usual(module, known)
-    for name, shape in shapes.items():
-        key = list(wanted)[int(name[1:])] if name[1:].isdigit() and int(name[1:]) < len(wanted) else name
+    for key, shape in by_name(shapes, list(wanted)).items():
         if key not in known:
             raise BadRecipe(f"{type(module).__name__} has no input '{key}'", str(folder), f"it has: {', '.join(known)}")
         wanted[key] = shape

@@ -19,6 +19,7 @@ from recast._util.optional import need
 from recast.errors import BadModel, BadRecipe
 from recast.formats.torch.run import SPECS, import_file
 from recast.graph import dims
+from recast.passes.normalise import by_name
 
 SUFFIXES = (".py", ".pt2")
 _SIZES = (3, 5, 7, 11, 13, 17, 19, 23)  # of dynamic dimensions while tracing: none is 1, none equals another
@@ -46,10 +47,7 @@ class Program:
             BadRecipe: there is no such input.
         """
         names = [s.name for s in self.inputs]
-        given = {
-            names[int(k[1:])] if re.fullmatch(r"#\d+", k) and int(k[1:]) < len(names) else k: v
-            for k, v in shapes.items()
-        }
+        given = by_name(shapes, names)
         unknown = [k for k in given if k not in names]
         if unknown:
             raise BadRecipe(f"the program has no input '{unknown[0]}'", fix=f"its inputs: {', '.join(names)}")
