@@ -1,6 +1,7 @@
-"""Peak memory of models far larger than it: a 5 GB ONNX file with external data to every target.
+"""Peak memory of models far larger than it: a 5 GB ONNX file with external data to every target, and a Hugging Face
+folder of that size (safetensors) to ONNX.
 
-    python benchmarks/bench_large.py [--gigabytes 5] [--only onnx,py]
+    python benchmarks/bench_large.py [--gigabytes 5] [--only onnx,py,folder]
 
 Goal: peak resident memory, mapped pages included, of at most three times the largest tensor + 300 MB. What a target
 cannot hold is refused, which is shown too. Conversion is without the proof, which has to run the whole model.
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,16 @@ from onnx import TensorProto, helper
 WIDTH, HIDDEN = 2048, 8192
 TENSOR_BYTES = WIDTH * HIDDEN * 4
 GOAL_MB = 3 * TENSOR_BYTES / 1e6 + 300
-TARGETS = ("onnx", "py", "keras", "pt2", "mindir", "tflite", "xml", "npz", "safetensors")
+FOLDER = "folder"  # stands for: Hugging Face folder to ONNX
+TARGETS = ("onnx", "py", "keras", "pt2", "mindir", "tflite", "xml", "npz", "safetensors", FOLDER)
+LLAMA = """
+import sys, torch, transformers
+layers = round(float(sys.argv[2]) * 1e9 / 4 / 46.2e6)
+torch.set_default_dtype(torch.float32)
+config = transformers.LlamaConfig(hidden_size=2048, intermediate_size=5632, num_hidden_layers=layers, vocab_size=8009,
+                                  num_attention_heads=16, num_key_value_heads=8, max_position_embeddings=512)
+transformers.LlamaForCausalLM(config).save_pretrained(sys.argv[1])
+"""
 
 
 def make(folder: Path, gigabytes: float) -> Path:
@@ -64,19 +75,34 @@ def main() -> None:
     chosen = parser.parse_args()
     rows: list[list[Any]] = []
     with tempfile.TemporaryDirectory(dir=chosen.folder) as name:
-        source = make(Path(name), chosen.gigabytes)
+        made = make(Path(name), chosen.gigabytes)
         for target in chosen.only.split(","):
+            source = made
+            if target == FOLDER:
+                source = Path(name) / "llama"
+                child([sys.executable, "-c", LLAMA, str(source), str(chosen.gigabytes)])
+                target = "onnx"
             out = Path(name) / "out"
             out.mkdir()
             try:
                 cost = child(recast("convert", str(source), str(out / f"m.{target}"), "--no-verify"), dict(os.environ))
                 written = sum(f.stat().st_size for f in out.iterdir()) / 1e6
-                rows.append([target, written, cost.peak_mb * 1.048576, GOAL_MB, cost.cpu_s, cost.wall_s, "written"])
+                rows.append(
+                    [
+                        f"{source.name} → {target}",
+                        written,
+                        cost.peak_mb * 1.048576,
+                        GOAL_MB,
+                        cost.cpu_s,
+                        cost.wall_s,
+                        "written",
+                    ]
+                )
             except RuntimeError as refused:
-                rows.append([target, 0, 0, GOAL_MB, 0, 0, " ".join(str(refused).split())[-200:]])
+                rows.append([f"{source.name} → {target}", 0, 0, GOAL_MB, 0, 0, " ".join(str(refused).split())[-200:]])
             print(rows[-1], flush=True)
             shutil.rmtree(out)
-    columns = ["to", "written MB", "peak MB", "goal MB", "CPU s", "wall s", "outcome"]
+    columns = ["conversion", "written MB", "peak MB", "goal MB", "CPU s", "wall s", "outcome"]
     table(f"{chosen.gigabytes} GB of weights in tensors of {TENSOR_BYTES / 1e6:.0f} MB", columns, rows)
     save("large", [dict(zip(columns, row, strict=True)) for row in rows])
 

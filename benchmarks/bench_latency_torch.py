@@ -2,8 +2,8 @@
 
 ONNX in ONNX Runtime against ``torch.onnx.export`` (dynamo exporter, optimised); ``.pt2`` in PyTorch against the
 original module; TFLite in LiteRT against litert-torch (``--litert-python``: the Python of an environment that has it,
-else left out). Both sides run in this process and take short turns; who goes first alternates. The fastest tenth is given besides
-the median, since it holds still where other programs run.
+else left out). Both sides run in this process and take short turns; who goes first alternates. The
+fastest tenth is given besides the median, since it holds still where other programs run.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ import onnx
 import onnx_ir as ir
 from onnx import version_converter
 
+from recast._util import pages
 from recast.errors import BadRecipe
 from recast.formats._format import Artifact, WriteOptions
 from recast.formats.onnx import sparse
@@ -109,6 +110,7 @@ def _write_tensor(tensor: ir.TensorProtocol, size: int, file: BinaryIO) -> None:
         tensor.tofile(file)
     else:
         file.write(tensor.tobytes())
+    pages.used(size)
 
 
 def _write_external(proto: onnx.ModelProto, tensors: _Named, path: Path, data: Path) -> None:

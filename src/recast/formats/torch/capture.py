@@ -9,13 +9,15 @@ from __future__ import annotations
 import ast
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
+from recast._util import pages
 from recast._util.child import TensorSpec
 from recast._util.optional import need
 from recast.errors import BadRecipe, UnsupportedOp
@@ -24,6 +26,7 @@ from recast.formats.torch.factory import Examples, build, examples, keywords, lo
 from recast.graph import LAYER, OPSET, ORIGIN
 from recast.passes._tied import is_tied
 
+_LARGE_BYTES = 1 << 20
 _NO_SCOPE = "_empty_nn_module_stack"  # torch.export's word for what belongs to no module
 
 
@@ -177,7 +180,8 @@ class Session:
     def _described(self) -> list[TensorSpec]:
         """Results of a dictionary carry its keys; others are called ``output``, or ``output_0`` … in order."""
         try:
-            result = self._call(self._arguments)
+            with _handing_back(self._module):
+                result = self._call(self._arguments)
         except Exception as error:  # the user's own forward raises anything
             shapes = ", ".join(f"{s.name}{list(s.shape)}" for s in self.inputs)
             raise BadRecipe(
@@ -251,8 +255,34 @@ class Session:
                 raise
             model = capture(*self._loose)
         programs.rename(model, self.inputs, self.outputs)
-        ir.save(model, target, external_data=Path(target).name + ".data")
+        held: list[np.ndarray] = []
+
+        def handing_back(tensor: ir.TensorProtocol, info: Any) -> None:
+            """Called before a tensor is written: the one before it may go (those of safetensors files are mapped)."""
+            for array in held:
+                pages.reclaim(array.ctypes.data, array.nbytes)
+            held[:] = [tensor.numpy()]
+
+        data = Path(target).name + ".data"
+        ir.save(model, target, external_data=data, callback=handing_back, max_workers=1)
         return None, {}
+
+
+@contextmanager
+def _handing_back(module: Any) -> Iterator[None]:
+    """Let large weights go from memory as soon as a run has used them: those of a safetensors file are mapped."""
+
+    def used(part: Any, *_: Any) -> None:
+        for weight in part.parameters(recurse=False):
+            if weight.nbytes > _LARGE_BYTES:
+                pages.reclaim(weight.data_ptr(), weight.nbytes)
+
+    hooks = [part.register_forward_hook(used) for part in module.modules()]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def _dims(tensor: Any, dynamic: Mapping[int, Any] | None) -> tuple[int | str, ...]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import onnx_ir as ir
 
+from recast._util import pages
 from recast._util.child import Limits, RemoteRunner
 from recast.errors import BadRecipe, UnsafeModel
 from recast.formats._format import ReadOptions
@@ -79,8 +80,11 @@ def _read_factory(path: Path, options: ReadOptions) -> ir.Model:
         runner.call("export", target=str(target))
         model = ir.load(target)
         for name, value in model.graph.initializers.items():
-            if isinstance(value.const_value, ir.ExternalTensor):  # a mapped view outlives the folder's entry
-                value.const_value = ir.Tensor(value.const_value.numpy(), dtype=value.const_value.dtype, name=name)
+            held = value.const_value
+            if isinstance(held, ir.ExternalTensor):  # a mapped view outlives the folder's entry
+                value.const_value = ir.Tensor(held.numpy(), dtype=held.dtype, name=name)
+                if held.raw is not None:
+                    pages.watch(held.raw)
         return _without_shape_arithmetic(normalise(model, path.name, told=True))
 
 
