@@ -127,22 +127,38 @@ def run(case: Case, target: str, form: str, back: bool = False) -> Result:
 
     ``back``: then read the file, write it as ``.onnx``, and compare what ONNX Runtime makes of that.
     """
+    with tempfile.TemporaryDirectory(prefix="recast-node-") as name:
+        made, arrays = _written(case, target, form, Path(name))
+        if isinstance(made, Result):
+            return made
+        found = _outcome(made, formats.by_name(target), case, arrays)
+        return found if found.status != "pass" or not back else _read_back(made, case, arrays)
+
+
+def read_back(case: Case, target: str, form: str) -> Result:
+    """As ``run`` with ``back``, for a case whose file is known to pass in the target's runtime, which is left out."""
+    with tempfile.TemporaryDirectory(prefix="recast-node-") as name:
+        made, arrays = _written(case, target, form, Path(name))
+        return made if isinstance(made, Result) else _read_back(made, case, arrays)
+
+
+def _written(case: Case, target: str, form: str, folder: Path) -> tuple[Path | Result, tuple[np.ndarray, ...]]:
+    """The file that the writer makes, or why there is none; and the arrays of the inputs."""
     import onnx
 
     model, arrays = formed(case, form)
-    with tempfile.TemporaryDirectory(prefix="recast-node-") as name:
-        source = Path(name) / "case.onnx"
-        onnx.save(model, source)
-        try:
-            made = recast.convert(source, Path(name) / f"made.{TARGETS[target]}", _RECIPE)
-        except InternalError as error:
-            return Result("defect", error.what[:200])
-        except RecastError as error:
-            return Result("refused", f"{error.code} {error.what}: {error.where}".replace(f"{name}/", "")[:300])
-        except Exception as error:
-            return Result("defect", f"{type(error).__name__}: {error}"[:200])
-        found = _outcome(made.files[0], formats.by_name(target), case, arrays)
-        return found if found.status != "pass" or not back else _read_back(made.files[0], case, arrays)
+    source = folder / "case.onnx"
+    onnx.save(model, source)
+    try:
+        made = recast.convert(source, folder / f"made.{TARGETS[target]}", _RECIPE)
+    except InternalError as error:
+        return Result("defect", error.what[:200]), arrays
+    except RecastError as error:
+        told = f"{error.code} {error.what}: {error.where}".replace(f"{folder}/", "")
+        return Result("refused", told[:300]), arrays
+    except Exception as error:
+        return Result("defect", f"{type(error).__name__}: {error}"[:200]), arrays
+    return made.files[0], arrays
 
 
 def _outcome(path: Path, format_: Format, case: Case, arrays: tuple[np.ndarray, ...]) -> Result:

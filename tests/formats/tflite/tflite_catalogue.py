@@ -72,6 +72,23 @@ for name, more in {
     case(f"convtranspose-{name}", conv(("batch", 11, 13, 3), (3, 5, 3, 3), op="ConvTranspose", **more))
 case("convtranspose-nobias", conv((2, 11, 13, 3), (3, 5, 4, 4), False, "ConvTranspose", strides=[2, 2]))
 case("convtranspose-grouped", conv((2, 5, 7, 6), (6, 5, 3, 3), op="ConvTranspose", group=3, strides=[2, 2]))
+case("convtranspose-3d", conv(("batch", 5, 7, 3, 4), (4, 5, 3, 2, 3), op="ConvTranspose", strides=[2, 1, 3]))
+case(
+    "convtranspose-3d-pads",
+    conv((2, 5, 7, 3, 4), (4, 5, 3, 2, 3), op="ConvTranspose", strides=[2, 3, 1], pads=[1, 0, 1, 0, 1, 2]),
+)
+case(
+    "convtranspose-3d-dilated",
+    conv(
+        (2, 5, 7, 3, 4),
+        (4, 5, 3, 2, 2),
+        False,
+        "ConvTranspose",
+        dilations=[1, 3, 2],
+        strides=[1, 2, 2],
+        output_padding=[0, 1, 0],
+    ),
+)
 case("convtranspose-1d", conv((2, 11, 3), (3, 5, 4), op="ConvTranspose", strides=[2], pads=[1, 1]))
 
 

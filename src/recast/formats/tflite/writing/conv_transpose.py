@@ -1,4 +1,4 @@
-"""Transposed convolutions: TRANSPOSE_CONV, with a crop where ONNX's padding is neither SAME nor VALID."""
+"""Transposed convolutions: TRANSPOSE_CONV and CONV_3D_TRANSPOSE, cropped where padding is neither SAME nor VALID."""
 
 from __future__ import annotations
 
@@ -19,22 +19,23 @@ from recast.graph import view
 
 @writes("ConvTranspose", domain=IMAGE)
 def conv_transpose(w: Emitter, node: ir.Node) -> None:
-    """Transposed convolution over (N, H, W, C) with kernels I O/g kh kw: TRANSPOSE_CONV, cropped where needed."""
+    """Transposed convolution over (N, *spatial, C) with kernels I O/g *k, cropped where needed; float only in 3-D."""
     x = node.inputs[0]
     assert x is not None
     spatial = len(dims_of(x)) - 2
-    if spatial not in (1, 2):
-        raise Refused(f"a transposed convolution over {spatial} spatial axes")
+    group = int(view.attr(node, "group", 1))
+    if spatial not in (1, 2, 3) or (spatial == 3 and group != 1):
+        raise Refused(f"a transposed convolution over {spatial} spatial axes in {group} groups")
     weight = weight_operand(w, node.inputs[1])
     if spatial == 1:
         weight = weight.reshape((*weight.shape[:2], 1, weight.shape[2]), weight.quant.axis if weight.quant else 0)
-    group = int(view.attr(node, "group", 1))
     plan = _Transposed.of(node, w, x, weight)
-    site = w.site(node, [x], fuse=True, fits=lambda _, __: group == 1 and weight.quant is not None)
-    source, target = (site.inputs[0], site.output) if spatial == 2 else lifted(w, site)
+    site = w.site(node, [x], fuse=True, fits=lambda _, __: group == 1 and spatial < 3 and weight.quant is not None)
+    source, target = (site.inputs[0], site.output) if spatial > 1 else lifted(w, site)
     given = node.inputs[2] if len(node.inputs) > 2 else None
     if group == 1:
-        filters = weight_tensor(w, plan.weight.transpose((1, 2, 3, 0)), site, node.inputs[1])
+        order = (1, 2, 3, 0) if spatial < 3 else (2, 3, 4, 1, 0)
+        filters = weight_tensor(w, plan.weight.transpose(order), site, node.inputs[1])
         bias = bias_tensor(w, given, weight.shape[1], (source, filters), site) if given is not None else -1
         plan.emit(w, source, filters, (bias, site.options), target)
     else:
@@ -80,7 +81,7 @@ def _part(index: int, count: int) -> Callable[[np.ndarray], np.ndarray]:
 class _Transposed:
     """How ONNX's pads and output_padding become SAME, VALID, or VALID and a crop."""
 
-    weight: Weight  # I O/g kh kw, dilation written out as zeros
+    weight: Weight  # I O/g *k, dilation written out as zeros
     strides: tuple[int, ...]
     full: tuple[int, ...]  # output size before cropping (-1: unknown)
     begin: tuple[int, ...]
@@ -90,8 +91,9 @@ class _Transposed:
     @staticmethod
     def of(node: ir.Node, w: Emitter, x: ir.Value, weight: Weight) -> _Transposed:
         rank = len(dims_of(x)) - 2
-        ones: tuple[int, ...] = (1,) * (2 - rank)
-        zeros: tuple[int, ...] = (0,) * (2 - rank)
+        lift = max(0, 2 - rank)  # one axis is written as the second of two
+        ones: tuple[int, ...] = (1,) * lift
+        zeros: tuple[int, ...] = (0,) * lift
         dilations = ones + tuple(view.attr(node, "dilations") or (1,) * rank)
         strides = ones + tuple(view.attr(node, "strides") or (1,) * rank)
         extra = zeros + tuple(view.attr(node, "output_padding") or (0,) * rank)
@@ -102,7 +104,7 @@ class _Transposed:
         full = tuple(
             -1 if s < 0 else (s - 1) * t + k + e for s, t, k, e in zip(sizes, strides, kernel, extra, strict=True)
         )  # an output_shape may ask for more: zeros at the end
-        begin = zeros + _begin(node, full[2 - rank :], out[2 - rank :], rank)
+        begin = zeros + _begin(node, full[lift:], out[lift:], rank)
         if any(b < 0 for b in begin):
             raise Refused("a transposed convolution with negative padding")
         full = tuple(f if f < 0 or o < 0 else max(f, b + o) for f, b, o in zip(full, begin, out, strict=True))
@@ -120,14 +122,18 @@ class _Transposed:
         crop = not self.same and self.full != self.out
         size = self.full if not self.same else self.out
         result = w.temp(target, (batch, *size, channels)) if crop else target
+        axes = "dhw"[-len(size) :]
         options = {
             "padding": 0 if self.same else 1,
-            "stride_h": self.strides[0],
-            "stride_w": self.strides[1],
+            **{f"stride_{a}": s for a, s in zip(axes, self.strides, strict=True)},
             **fused,
         }
-        shape = batch_shape(w, source, (*size, channels))
-        w.op("TRANSPOSE_CONV", [shape, filters, source, bias], [result], ("TransposeConvOptions", options))
+        flat = len(size) == 2
+        if not flat:
+            options |= {f"dilation_{a}_factor": 1 for a in axes}
+        kind = ("TRANSPOSE_CONV", "TransposeConvOptions") if flat else ("CONV_3D_TRANSPOSE", "Conv3DOptions")
+        inputs = [batch_shape(w, source, (*size, channels)), filters, source, bias]
+        w.op(kind[0], inputs, [result], (kind[1], options))
         if crop:
             begin = [0, *self.begin, 0]
             sizes = [-1, *self.out, channels]
@@ -162,7 +168,7 @@ def _dilate(weight: Weight, dilations: tuple[int, ...]) -> Weight:
 
     def spread(array: np.ndarray) -> np.ndarray:
         wide = np.zeros((*outer, *size), array.dtype)
-        wide[:, :, :: dilations[0], :: dilations[1]] = array
+        wide[(slice(None), slice(None), *(slice(None, None, d) for d in dilations))] = array
         return wide
 
     return weight.then(("D", *dilations), (*outer, *size), spread)
