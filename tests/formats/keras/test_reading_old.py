@@ -190,6 +190,18 @@ def test_tensorflow_functions(tmp_path: Path, rng: np.random.Generator) -> None:
     np.testing.assert_allclose(got[1], x / np.linalg.norm(x, axis=-1, keepdims=True), rtol=1e-4, atol=1e-5)
 
 
+def test_tensorflow_means_of_integers_are_refused(tmp_path: Path) -> None:
+    """They are integers, where those of Keras are fractions."""
+    layers = [
+        source(7, 5),
+        layer("TFOpLambda", "whole", [["x", 0, 0, {"dtype": "int32"}]], function="cast"),
+        layer("TFOpLambda", "mean", [["whole", 0, 0, {"axis": 1}]], function="math.reduce_mean"),
+    ]
+    path = saved(tmp_path / "m.h5", functional(layers, [["x", 0, 0]], [["mean", 0, 0]]), {}, "2.9.0")
+    with pytest.raises(UnsupportedOp, match="whole numbers"):
+        FORMAT.read(path, ReadOptions())
+
+
 def test_cudnn_lstm(tmp_path: Path, rng: np.random.Generator) -> None:
     """Each gate's matrix lies transposed in memory, and there are two biases."""
     kernels, recurrent = rng.normal(size=(4, 3, 2)).astype("f4"), rng.normal(size=(4, 2, 2)).astype("f4")

@@ -7,8 +7,10 @@ from typing import Any
 
 import onnx_ir as ir
 
+from recast.formats.keras.arguments import type_of
 from recast.formats.keras.call import LayerCall
 from recast.formats.keras.config import Layer
+from recast.formats.keras.promotion import is_float
 from recast.formats.keras.reading import entries, reads
 from recast.formats.keras.reading.resize import resize_to
 from recast.formats.keras.reading.shape_ops import item
@@ -40,6 +42,7 @@ _UNARY = {
     **{"softsign": "Softsign", "reciprocal": "Reciprocal", "log1p": "Log1p", "expm1": "Expm1"},
 }
 _REDUCE = {f"reduce_{key}": name for key, name in (("mean", "Mean"), ("sum", "Sum"), ("max", "Max"), ("min", "Min"))}
+_OTHER_TYPES = ("Divide", "Mean", "Sum", "Prod")
 _OTHER = {
     "reshape": _Function("Reshape", {"shape": "newshape"}),
     "transpose": _Function("Transpose", {"perm": "axes"}),
@@ -89,6 +92,8 @@ def function(c: LayerCall) -> Any:
         kwargs["epsilon"] = float(kwargs["epsilon"]) ** 0.5
     if "mode" in kwargs:
         kwargs["mode"] = str(kwargs["mode"]).lower()
+    if known.operation in _OTHER_TYPES and any(not is_float(type_of(c, v)) for v in c.tensors):
+        raise c.refuse(f"whole numbers in tf.{name}, which has them of another type than Keras", "cast them before")
     layer = Layer(known.operation, c.layer.name, {}, c.layer.path, operation=True)
     call = LayerCall(c.reading, layer, c.args, {**known.defaults, **kwargs})
     return entries()[f"ops.{known.operation}"].handler(call)
