@@ -138,7 +138,8 @@ class LayerCall:
     @property
     def compute(self) -> ir.DataType:
         """The type of floating point numbers that the layer computes in; mixed precision is computed in float32."""
-        return element_type(self.layer.policy) or ir.DataType.FLOAT
+        found = element_type(self.layer.policy)
+        return found if found is not None and found.is_floating_point() else ir.DataType.FLOAT
 
     def like(self, number: float, value: ir.Value) -> ir.Value:
         """A scalar of the element type of ``value``."""

@@ -11,6 +11,7 @@ import onnx_ir as ir
 from recast.errors import BadModel, UnsafeModel, UnsupportedOp
 from recast.formats.keras.call import LayerCall
 from recast.formats.keras.config import Call, Layer, Network, Ref, flatten
+from recast.formats.keras.promotion import is_float
 from recast.formats.keras.reading import entry
 from recast.formats.keras.weights import children
 from recast.graph.build import Builder
@@ -105,7 +106,7 @@ class Reading:
         if isinstance(given, ir.Value) and tensors and known.masking != "poison":
             self.masks.setdefault(tensors[0], lambda: given)
         with self.builder.layer(layer.path, layer.class_name):
-            if not layer.operation:
+            if not layer.operation and is_float(layer.policy):
                 args = self._cast(args, LayerCall(self, layer, args, kwargs).compute)
             made = known.handler(LayerCall(self, layer, args, kwargs))
         masks = [self.masks[v] for v in tensors if v in self.masks]
