@@ -189,6 +189,13 @@ def test_conv_channels_first(tmp_path: Path, rng: np.random.Generator) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
+def test_relu_at_its_threshold_and_at_infinity(tmp_path: Path) -> None:
+    """What equals the threshold becomes 0, and nothing is multiplied by 0."""
+    model = keras.Sequential([keras.Input((5,)), L.ReLU(threshold=0.25)])
+    agree(model, [np.array([[0.25, np.nextafter(np.float32(0.25), 1), -np.inf, np.inf, 0.0]], np.float32)], tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore")
 def test_mixed_precision_is_computed_in_float32_and_said(tmp_path: Path, rng: np.random.Generator) -> None:
     model = keras.Sequential([keras.Input((7,)), L.Dense(5, "relu", dtype="mixed_float16"), L.Dense(3)])
     randomise(model, rng)

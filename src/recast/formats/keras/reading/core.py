@@ -151,8 +151,7 @@ def relu(c: LayerCall) -> ir.Value:
     x, top = c.x, c.layer.config.get("max_value")
     slope, threshold = float(c.get("negative_slope", 0.0)), float(c.get("threshold", 0.0))
     if threshold:
-        high = c.op("Cast", [c.op("GreaterOrEqual", [x, c.like(threshold, x)])], {"to": int(x.dtype or 1)})
-        y = c.op("Mul", [x, high])
+        y = c.op("Where", [c.op("Greater", [x, c.like(threshold, x)]), x, c.like(0.0, x)])  # the threshold itself is 0
         if slope:
             low = c.op("Min", [c.op("Sub", [x, c.like(threshold, x)]), c.like(0.0, x)])
             y = c.op("Add", [y, c.op("Mul", [low, c.like(slope, x)])])
