@@ -129,6 +129,19 @@ def test_equalised_ranges_are_those_of_the_equation(rng: np.random.Generator) ->
     np.testing.assert_allclose(np.abs(weights["a"].reshape(7, -1)).max(axis=1), np.abs(below).max(axis=1), rtol=1e-12)
 
 
+def test_dead_channels_are_left_alone(rng: np.random.Generator) -> None:
+    """Training drives useless channels to 1e-20; scaled up they would be all that counts."""
+    model = _image_net(rng)
+    value = model.graph.initializers["a"]
+    array = value.const_value.numpy().copy()  # type: ignore[union-attr]
+    array[2] *= 1e-20
+    value.const_value = ir.Tensor(array, name="a")
+    plan = _plan(model, Equalise(), _images(rng, 4))
+    assert max(plan.notes["largest scales"].values()) <= 256
+    joint = joints(model)[0][0]
+    assert scales(Weights(model), joint)[2] == 1
+
+
 def test_equalising_helps_where_channels_share_a_scale(rng: np.random.Generator) -> None:
     model, samples, test = _image_net(rng), _images(rng, 64), _images(rng, 64)
     method = Int8(ranges="minmax", rounding="nearest", samples=64)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 _SETTLED = 1e-3  # largest change of a scale in a round
+_DEAD = 1e-4  # of the largest channel's range: smaller ones carry nothing, and would get scales beyond all measure
+_MOST = 256.0  # what a channel is scaled by in all; integer kernels multiply by no more either
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Equalise:
         for _ in range(self.rounds):
             moved = 0.0
             for joint in found:
-                s = scales(weights, joint)
+                s = np.clip(scales(weights, joint) * total[joint.value], 1 / _MOST, _MOST) / total[joint.value]
                 weights.scale(joint, s)
                 total[joint.value] *= s
                 moved = max(moved, float(np.abs(s - 1).max()))
@@ -62,11 +64,11 @@ class Equalise:
 
 
 def scales(weights: Weights, joint: Joint) -> np.ndarray:
-    """eq. 11 for one place; 1 where a channel is zero on a side. float64 (channels,)."""
+    """eq. 11 for one place; 1 where a channel is dead on a side. float64 (channels,)."""
     name, axis = joint.above[0]
     first = np.abs(np.moveaxis(weights[name], axis, 0).reshape(joint.channels, -1)).max(axis=1)
     second = np.max([np.abs(by_inputs(weights[la.weight], la)).max(axis=1) for la in joint.below], axis=0)
-    some = (first > 0) & (second > 0)
+    some = (first > _DEAD * first.max()) & (second > _DEAD * second.max())
     return np.where(some, np.sqrt(np.where(some, first, 1.0) / np.where(some, second, 1.0)), 1.0)
 
 
