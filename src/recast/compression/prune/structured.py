@@ -37,7 +37,7 @@ class Structured:
         amount: share of the units to cut, 0–1 (exclusive); without a budget 0.5.
         criterion: what makes a unit important; ``activation`` and ``taylor`` look at samples.
         scope: ``uniform``: the same share of each group; ``global``: the least important of all groups, by importance
-            over the mean of the group; with a budget by importance for what cutting the unit saves.
+            over the mean of the group; ``taylor`` by importance as it is, with a budget for what cutting a unit saves.
         multiple: keep a multiple of so many (8 suits most kernels); small groups keep at least one unit.
         repair: ``least-squares``: readers take over what the cut units gave, as far as the kept ones tell it, and
             normalisations get new statistics; ``none``.
