@@ -180,6 +180,25 @@ def test_a_student_learns_where_its_teacher_looks(tmp_path: Path, rng: np.random
         _maps.watch(prepared(student(rng)), path, digits())
 
 
+def test_a_hint_is_followed_and_its_regressor_survives_a_cut(tmp_path: Path, rng: np.random.Generator) -> None:
+    teacher, model, path = images(rng, 11), prepared(images(rng, 5)), tmp_path / "teacher.onnx"
+    recast.save(teacher.clone(), path)
+    given = Statistics(samples=Samples({"x": rng.standard_normal((96, 3, 11, 13)).astype(np.float32)}))
+    assert given.samples is not None
+    (hints,) = _maps.hint(model.clone(), path, given.samples)
+    name = list(_maps.stages(teacher).values())[1].name or ""
+    with Graph(teacher) as graph:
+        np.testing.assert_allclose(hints, graph.run(given.samples, [name])[name], rtol=1e-4, atol=1e-5)
+    whole = Logits(str(path), "hints", epochs=6, rate=1e-2).plan(model, given)
+    losses = np.array(whole.notes["loss by epoch (training, held out)"])
+    assert losses[-1, 0] < losses[0, 0]
+    options = Logits(str(path), "hints", epochs=6, rate=1e-2, checkpoint=str(tmp_path / "training.npz"))
+    with progress.listening(stop_after(2)), pytest.raises(KeyboardInterrupt):
+        options.plan(model, given)
+    for one, other in zip(options.plan(model, given).edits, whole.edits, strict=True):
+        np.testing.assert_array_equal(one.array, other.array)  # type: ignore[union-attr]
+
+
 def stop_after(epochs: int) -> progress.Listener:
     def listen(event: progress.Event) -> None:
         if event.task == "distilling" and event.done == epochs:

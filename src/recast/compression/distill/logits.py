@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 SAMPLES = 50_000  # at most
-Loss = Literal["kd", "dkd", "attention"]
+Loss = Literal["kd", "dkd", "attention", "hints"]
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,8 @@ class Logits:
 
     Attributes:
         teacher: a model file.
-        loss: ``kd``, ``dkd`` (needs labels), or ``attention``: ``kd`` and where the teacher looks (``_maps``; images).
+        loss: ``kd``, ``dkd`` (needs labels), or for images ``kd`` and what the teacher sees on its way (``_maps``):
+            ``attention``: where it looks; ``hints``: its middle layer.
         temperature: softens the scores (Hinton et al. found 2.5–20 useful).
         hard: share of the loss that is cross-entropy with the labels, where there are any.
         epochs: at most.
@@ -84,9 +85,10 @@ class Logits:
         student, (answers, labels) = model.clone(), told
         how = self._loss(student, answers, labels)
         maps: list[np.ndarray] = []
-        if self.loss == "attention":
-            maps = _maps.watch(student, Path(self.teacher), samples)
-            how["maps"] = _maps.WEIGHT
+        if self.loss in ("attention", "hints"):
+            look = _maps.watch if self.loss == "attention" else _maps.hint
+            maps = look(student, Path(self.teacher), samples)
+            how["maps"] = _maps.WEIGHT if self.loss == "attention" else 1.0
         with trainable.opened(student) as network:
             order = np.random.default_rng(schedule.seed).permutation(samples.count)
             inputs = [a[order] for a in network.feeds_of(samples)]

@@ -55,15 +55,35 @@ class Session(run.Session):
         self._trained = [p for p in self.model.parameters() if p.dtype.is_floating_point]
         for parameter in self._trained:
             parameter.requires_grad_(True)
+        self._regressors = self._regress()
+        self._trained += list(self._regressors.parameters())
         self._masks = [(p, p != 0) for p in self._trained if float((p == 0).float().mean()) >= _SPARSE]
         self._optimiser = torch.optim.AdamW(self._trained, lr=rate, weight_decay=1e-4)
         falling = lambda step: 0.5 * (1 + math.cos(math.pi * min(1.0, step / max(1, steps))))  # noqa: E731
         self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimiser, falling)
         return None, {}
 
+    def _regress(self) -> Any:
+        """For each map that is whole activations: a 1×1 convolution from the student's channels to the teacher's."""
+        torch = self.torch
+        if not any(m.ndim == 4 for m in self._maps):
+            return torch.nn.ModuleList()
+        self.model.eval()
+        with torch.no_grad():
+            further = self._outputs(np.arange(self._size(1)))[1:]
+        return torch.nn.ModuleList(
+            torch.nn.Conv2d(mine.shape[1], theirs.shape[1], 1, bias=False) if theirs.ndim == 4 else torch.nn.Identity()
+            for mine, theirs in zip(further, self._maps, strict=True)
+        )
+
+    def _numbers(self) -> dict[str, Any]:
+        """All tensors of the network and of what is trained beside it."""
+        found = {f"model/{n}": v for n, v in self.model.state_dict().items()}
+        return found | {f"regressor/{n}": v for n, v in self._regressors.state_dict().items()}
+
     def state(self, feeds: Arrays) -> tuple[dict[str, Any], Arrays]:
         """Everything that the next epoch depends on."""
-        arrays = {f"model/{n}": np.array(v.numpy(), order="C") for n, v in self.model.state_dict().items()}
+        arrays = {n: np.array(v.numpy(), order="C") for n, v in self._numbers().items()}
         for number, parameter in enumerate(self._trained):
             for name, value in self._optimiser.state[parameter].items():
                 arrays[f"optimiser/{number}/{name}"] = np.array(value.numpy(), order="C")
@@ -73,8 +93,8 @@ class Session(run.Session):
         """Go on from a ``state``; after ``begin`` with the same arguments."""
         torch = self.torch
         with torch.no_grad():
-            for name, value in self.model.state_dict().items():
-                value.copy_(torch.from_numpy(feeds[f"model/{name}"]))
+            for name, value in self._numbers().items():
+                value.copy_(torch.from_numpy(feeds[name]))
         for key, array in feeds.items():
             kind, _, rest = key.partition("/")
             if kind == "optimiser":
@@ -159,8 +179,12 @@ class Session(run.Session):
         first, *further = self._outputs(index)
         rows = self.torch.from_numpy(index)
         value = self._answer_loss(first.to(self.torch.float32), rows, how)
-        for features, theirs in zip(further, self._maps, strict=True):
-            value = value + 0.5 * float(how["maps"]) * _attention(self.torch, features, theirs[rows])
+        for number, (features, theirs) in enumerate(zip(further, self._maps, strict=True)):
+            if theirs.ndim == 4:
+                apart = (self._regressors[number](features) - theirs[rows]).square().mean()
+            else:
+                apart = _attention(self.torch, features, theirs[rows])
+            value = value + 0.5 * float(how["maps"]) * apart
         return value
 
     def _answer_loss(self, scores: Any, index: Any, how: Mapping[str, Any]) -> Any:
