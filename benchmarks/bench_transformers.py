@@ -50,9 +50,12 @@ def counts(path: Path) -> dict[str, int]:
 
 
 def sizes(shapes: list[Mapping[str, tuple[int, ...]]], model: Model) -> dict[str, list[int]]:
-    """At which sizes every dynamic axis was run."""
+    """At which sizes every dynamic axis was run; of a task, those of every input."""
     found: dict[str, set[int]] = {}
     for feed in shapes:
+        for name, shape in feed.items() if model.task else ():
+            if ".value" not in name and not name.startswith("past_key_values.1"):
+                found.setdefault(name, set()).add(shape[2] if len(shape) == 4 else shape[1])
         for name, axes in model.dynamic.items():
             for axis, dim in axes.items():
                 found.setdefault(dim, set()).add(feed[name][axis])
@@ -65,7 +68,7 @@ def converting(name: str, target: str, folder: Path, memory: Memory) -> dict[str
     model, path = MODELS[name], folder / f"{name}.{target}"
     row: dict[str, Any] = {}
     try:
-        result = recast.convert(f"tests.conformance.zoo:{name}", path, Recipe(model.reading()), memory)
+        result = recast.convert(model.source(name, folder), path, Recipe(model.reading()), memory)
         row["verdict"] = result.verdict
         row["convert_s"] = sum(s for k, s in result.seconds.items() if k != "verify")
         if result.report is not None:
@@ -81,15 +84,27 @@ def converting(name: str, target: str, folder: Path, memory: Memory) -> dict[str
     return row
 
 
-def torch_onnx(model: Model, path: Path) -> dict[str, int]:
-    """What PyTorch's own exporter writes, with the same dynamic axes."""
+def torch_onnx(name: str, folder: Path) -> dict[str, int]:
+    """What PyTorch's own exporter writes, with the same dynamic axes (of a task: the same module and tensors)."""
     import torch
 
-    inputs = model.inputs()
-    free = {n: dict.fromkeys(model.dynamic.get(n, {}), torch.export.Dim.DYNAMIC) for n in inputs}
-    with warnings.catch_warnings():
+    model, path = MODELS[name], folder / "peer.onnx"
+    arguments: tuple[Any, ...] = ()
+    inputs: dict[str, Any] = {}
+    if model.task:
+        from recast.formats.torch import pretrained
+
+        found = pretrained.load(Path(model.source(name, folder)), {}, model.task)
+        module, arguments = found.module, tuple(found.examples.values())
+        free: dict[str, Any] = {"tensors": tuple(found.loose.values())}
+    else:
+        module, inputs = model.make(), model.inputs()
+        free = {n: dict.fromkeys(model.dynamic.get(n, {}), torch.export.Dim.DYNAMIC) for n in inputs}
+    with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
-        program = torch.onnx.export(model.make(), (), kwargs=inputs, dynamic_shapes=free, dynamo=True, verbose=False)
+        program = torch.onnx.export(
+            module, arguments, kwargs=inputs or None, dynamic_shapes=free, dynamo=True, verbose=False
+        )
     program.save(path)
     return counts(path)
 
@@ -103,8 +118,8 @@ def litert_torch(name: str, path: Path, python: str) -> dict[str, int]:
 
 def peers(name: str, folder: Path, python: str) -> dict[str, Any]:
     """The peers' counts; a peer that fails is told with its reason."""
-    makers = {"torch.onnx": lambda: torch_onnx(MODELS[name], folder / "peer.onnx")}
-    if python:
+    makers = {"torch.onnx": lambda: torch_onnx(name, folder)}
+    if python and not MODELS[name].task:
         makers["litert-torch"] = lambda: litert_torch(name, folder / "peer.tflite", python)
     found: dict[str, Any] = {}
     for peer, make in makers.items():

@@ -43,10 +43,13 @@ def _spare(node: ir.Node) -> None:
     if any(a not in (1, b) for a, b in zip(wide, after, strict=True)):
         return
     for use in list(spread.uses()):
+        narrowed: dict[ir.Value, Dims] = {}
         if use.node.domain:
             continue
-        if _broadcasts(use.node, use.idx, before):
+        if _broadcasts(use.node, use.idx, before, narrowed):
             use.node.replace_input_with(use.idx, x)
+            for value, dims in narrowed.items():
+                value.shape = ir.Shape(dims)
         elif use.node.op_type == "Gather" and use.idx == 1:
             _gather_once(use.node, x)
 
@@ -59,21 +62,38 @@ def _dims(value: ir.Value | None) -> Dims | None:
     return None if None in found else found
 
 
-def _broadcasts(node: ir.Node, index: int, dims: Dims) -> bool:
-    """Whether a user gives the same with an input of these dimensions."""
+def _broadcasts(node: ir.Node, index: int, dims: Dims, narrowed: dict[ir.Value, Dims]) -> bool:
+    """Whether all gives the same if an input has these dimensions; ``narrowed``: results that then have less."""
     if node.op_type == "Attention":
         return index == 3 and len(dims) == 4
-    if node.op_type not in _ELEMENTWISE:
+    if node.op_type not in _ELEMENTWISE or node.domain:
         return False
-    result = _dims(node.outputs[0])
-    shapes = [dims if i == index else _dims(v) for i, v in enumerate(node.inputs)]
-    if result is None or None in shapes:
+    result = node.outputs[0]
+    before, now = _dims(result), _joined([dims if i == index else _dims(v) for i, v in enumerate(node.inputs)])
+    if before is None or now is None or len(now) != len(before):
         return False
-    for place in range(1, len(result) + 1):
-        sizes = {s[-place] for s in shapes if s is not None and place <= len(s)} - {1}
-        if sizes != ({result[-place]} if result[-place] != 1 else set()):
-            return False
-    return True
+    if now == before:
+        return True
+    narrowed[result] = now
+    return not result.is_graph_output() and all(_broadcasts(u.node, u.idx, now, narrowed) for u in result.uses())
+
+
+def _same(node: ir.Node, index: int, dims: Dims) -> bool:
+    narrowed: dict[ir.Value, Dims] = {}
+    return _broadcasts(node, index, dims, narrowed) and not narrowed
+
+
+def _joined(shapes: list[Dims | None]) -> Dims | None:
+    """The dimensions that operands have together, or None where they contradict or hide them."""
+    result: Dims = [1] * max((len(s) for s in shapes if s is not None), default=0)
+    for shape in shapes:
+        if shape is None:
+            return None
+        for place, dim in enumerate(reversed(shape), 1):
+            if result[-place] not in (1, dim) and dim != 1:
+                return None
+            result[-place] = dim if dim != 1 else result[-place]
+    return result
 
 
 def _gather_once(node: ir.Node, indices: ir.Value) -> None:
@@ -83,7 +103,7 @@ def _gather_once(node: ir.Node, indices: ir.Value) -> None:
     if table is None or not is_const(table) or table.shape is None or own is None or attr(node, "axis", 0) != 0:
         return
     dims = [*own, *(d for d in table.shape[1:] if isinstance(d, int))]
-    if rows.is_graph_output() or not all(_broadcasts(use.node, use.idx, dims) for use in rows.uses()):
+    if rows.is_graph_output() or not all(_same(use.node, use.idx, dims) for use in rows.uses()):
         return
     node.replace_input_with(1, indices)
     rows.shape = None
