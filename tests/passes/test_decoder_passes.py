@@ -131,3 +131,26 @@ def test_tied_weights(keep: bool, rng: np.random.Generator) -> None:
     assert len(model.graph.initializers) == (1 if keep else 2)
     assert all(not n.domain for n in model.graph)
     same(wanted, ort_run(model, feeds))
+
+
+@pytest.mark.parametrize(("shape", "stays"), [((1, 1, "new", "all"), 0), (("batch", 1, 1, "all"), 1)])
+def test_masks_of_attention(shape: tuple[int | str, ...], stays: int, rng: np.random.Generator) -> None:
+    b = Builder("net")
+    q, mask = b.input("q", F, ("batch", 2, "new", 5)), b.input("mask", B, shape)
+    k, v = b.input("k", F, ("batch", 2, "all", 5)), b.input("v", F, ("batch", 2, "all", 5))
+    sizes = [b.op("Shape", [x], {"start": a, "end": a + 1}) for x, a in ((q, 0), (q, 2), (k, 2))]
+    sizes.insert(1, b.const([1]))
+    spread = b.op("Expand", [mask, b.op("Concat", sizes, {"axis": 0})])
+    spread.shape = ir.Shape(["batch", 1, "new", "all"])
+    b.output(b.op("Attention", [q, k, v, spread]), "y")
+    model = b.model()
+    known = {"batch": 3, "new": 7, "all": 11}
+    feeds = {
+        name: rng.standard_normal((3, 2, length, 5)).astype(np.float32)
+        for name, length in zip("qkv", (7, 11, 11), strict=True)
+    }
+    feeds["mask"] = rng.random([d if isinstance(d, int) else known[d] for d in shape]) < 0.7
+    wanted = ort_run(model, feeds)
+    drop_repeats.apply(model, PassOptions())
+    assert kinds(model)["Expand"] == stays
+    same(wanted, ort_run(model, feeds))
