@@ -8,12 +8,16 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx_ir as ir
 import pytest
 from mindir_judge import reference
 
 import recast
 from recast.formats import by_name
 from recast.formats._format import ReadOptions
+from recast.formats.mindspore.read import Call, Reader
+from recast.formats.mindspore.reading.elementwise import promoted
+from recast.graph.build import Builder
 
 NAMES = """inverted unet speech cells rnn encoder crossed pools1d pools3d borders transposed1d transposed3d norms
  batchnorm3d odd shuffled flat bidense joins reduced arithmetic products places sequences resized""".split()  # noqa: SIM905
@@ -50,3 +54,19 @@ def test_exported_layers(name: str, exported: Path) -> None:
 def test_exported_layers_convert_with_proof(name: str, suffix: str, exported: Path, tmp_path: Path) -> None:
     report = recast.convert(exported / f"{name}.mindir", tmp_path / f"{name}{suffix}")
     assert report.verdict == "verified"
+
+
+@pytest.mark.parametrize(
+    ("number", "dtype"),
+    [(0.5, "FLOAT"), (2, "INT32"), (np.asarray(0.5, np.float32), "FLOAT"), (np.asarray(7), "INT64")],
+)
+def test_a_number_beside_whole_numbers_keeps_its_value(number: float | np.ndarray, dtype: str) -> None:
+    """Whole numbers times 0.5 are fractions; 0.5 is never cut to 0."""
+    builder = Builder()
+    x = builder.input("x", ir.DataType.INT32, (3,))
+    reader = Reader({"graph": {}}, Path("net.mindir"), ReadOptions())
+    reader.builder = builder
+    first, second = promoted(Call(reader, "Mul", [x, number], {}))
+    assert first.dtype == second.dtype == ir.DataType[dtype]
+    assert second.const_value is not None
+    assert second.const_value.numpy() == number

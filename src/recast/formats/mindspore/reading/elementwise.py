@@ -46,16 +46,10 @@ _SAME = {
     "IsNan": "IsNaN",
     "IsInf": "IsInf",
 }
-# what MindSpore converts to each other, in rising order (unsigned numbers of 8 bits fit the wider signed ones)
-_WIDTHS = {
-    d: i
-    for i, d in enumerate(
-        (
-            *(ir.DataType.BOOL, ir.DataType.INT8, ir.DataType.INT16, ir.DataType.INT32, ir.DataType.INT64),
-            *(ir.DataType.FLOAT16, ir.DataType.FLOAT, ir.DataType.DOUBLE),
-        )
-    )
-}
+_RISING = (  # what MindSpore converts to each other
+    *(ir.DataType.BOOL, ir.DataType.INT8, ir.DataType.INT16, ir.DataType.INT32, ir.DataType.INT64),
+    *(ir.DataType.FLOAT16, ir.DataType.FLOAT, ir.DataType.DOUBLE),
+)
 _BINARY = {
     "Add": "Add",
     "Adds": "Add",
@@ -105,15 +99,20 @@ def promoted(c: Call) -> list[ir.Value]:
     if a.dtype == b.dtype or a.dtype is None or b.dtype is None:
         return [a, b]
     wide = _wider(a.dtype, b.dtype)
-    return [v if v.dtype == wide else c.b.op("Cast", [v], {"to": int(wide)}) for v in (a, b)]
+    return [
+        v if v.dtype == wide
+        else c.b.const(given.astype(wide.numpy())) if isinstance(given, np.ndarray)
+        else c.b.op("Cast", [v], {"to": int(wide)})
+        for given, v in zip(held, (a, b), strict=True)
+    ]  # fmt: skip
 
 
 def _wider(a: ir.DataType, b: ir.DataType) -> ir.DataType:
     if a.is_floating_point() != b.is_floating_point():
         return a if a.is_floating_point() else b
-    if ir.DataType.BFLOAT16 in (a, b) or any(d not in _WIDTHS for d in (a, b)):
+    if a not in _RISING or b not in _RISING:
         raise Refusal(f"it mixes {a} and {b}")
-    return max(a, b, key=_WIDTHS.__getitem__)
+    return max(a, b, key=_RISING.index)
 
 
 @reads(*_SAME)
