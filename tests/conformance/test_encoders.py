@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import onnx
 import pytest
 
 import recast
@@ -17,7 +18,8 @@ from recast.verification.memory import Memory
 from .zoo import MODELS
 
 ROOT = Path(__file__).parents[2]
-CELLS = [("vit", "onnx"), ("convnext", "onnx")]
+CELLS = [("bert", "tflite"), ("bert", "onnx"), ("vit", "tflite"), ("vit", "onnx"), ("convnext", "onnx")]
+TRANSPOSES = {"bert": 8, "vit": 9}  # four a layer, and one behind ViT's patches
 
 
 @pytest.mark.parametrize(("name", "target"), CELLS, ids=[f"{n}-{t}" for n, t in CELLS])
@@ -36,6 +38,9 @@ def test_verified(
     )
     assert result.report is not None
     assert result.verdict == "verified", "\n".join(result.report.summary())
+    if target == "onnx" and name in TRANSPOSES:
+        kinds = [n.op_type for n in onnx.load(result.files[0]).graph.node]
+        assert kinds.count("Transpose") <= TRANSPOSES[name]
     for name_of_input, axes in model.dynamic.items():
         for axis, dim in axes.items():
             ran = {feed.shapes[name_of_input][axis] for feed in result.report.feeds}

@@ -82,7 +82,11 @@ def _holds(node: ir.Node, true: set[ir.Value]) -> bool:
 def _least(value: ir.Value | None) -> int | None:
     """The smallest number of a range, through what only moves it."""
     node = value.producer() if value is not None else None
-    while node is not None and node.op_type in ("Unsqueeze", "Expand", "Identity") and node.inputs[0] is not None:
+    while (
+        node is not None
+        and node.op_type in ("Unsqueeze", "Reshape", "Expand", "Identity")
+        and node.inputs[0] is not None
+    ):
         node = node.inputs[0].producer()
     if node is None or node.op_type != "Range" or node.domain:
         return None

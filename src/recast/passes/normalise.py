@@ -181,13 +181,17 @@ def set_inputs(model: ir.Model, inputs: _Shapes, where: str) -> None:
         BadShape: the model does not take these shapes.
     """
     known = {v.name or "": v for v in model.graph.inputs}
+    changed = False
     for name, shape in by_name(inputs, list(known)).items():
         if name not in known:
             raise BadModel(f"the model has no input '{name}'", where, f"its inputs: {', '.join(known)}")
         old = known[name].shape
         if old is not None and len(old) != len(shape):
             raise BadModel(f"input '{name}' has rank {len(old)}, not {len(shape)}", where, "give all its dimensions")
+        changed = changed or old != ir.Shape(shape)
         known[name].shape = ir.Shape(shape)
+    if not changed:
+        return  # the reader has used them, and may know more than inference does
     for node in model.graph:  # stale shapes would contradict the new ones
         for value in node.outputs:
             value.shape = None

@@ -22,6 +22,7 @@ from recast.passes import (
     drop_noops,
     drop_repeats,
     fold_constants,
+    merge_moves,
     unflatten_dense,
 )
 from recast.passes.normalise import normalise
@@ -90,8 +91,8 @@ def _read_factory(path: Path, options: ReadOptions) -> ir.Model:
 
 def _without_shape_arithmetic(model: ir.Model) -> ir.Model:
     """PyTorch's exporter spells out ``x.flatten(1)`` as arithmetic on the shape of ``x``; no module wrote that."""
-    steps = (fold_constants, drop_noops, drop_broadcasts, drop_repeats, unflatten_dense, fold_constants, clean)
-    for step in steps:
+    tidy = (fold_constants, drop_noops, merge_moves, drop_broadcasts, drop_repeats, unflatten_dense)
+    for step in (*tidy, fold_constants, clean):
         step.apply(model, PassOptions(keep_tied=True))
     return model
 

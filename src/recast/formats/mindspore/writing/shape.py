@@ -132,7 +132,11 @@ def _clamp(at: int, size: int, step: int) -> int:
     return min(max(at, 0), size) if step > 0 else min(max(at, -1), size - 1)
 
 
-@writes("Slice")
+def _constant_bounds(node: ir.Node) -> bool:
+    return all(const(v) is not None for v in node.inputs[1:] if v is not None)
+
+
+@writes("Slice", when=_constant_bounds)
 def slice_(w: Writer, node: ir.Node) -> None:
     x = value_of(node)
     rank = len(dims(x))
