@@ -8,6 +8,7 @@ import onnx_ir as ir
 from recast.graph import dims
 from recast.graph.view import const
 from recast.passes.decompositions import Expansion, Results, Unfit, decomposes
+from recast.passes.decompositions.positions import stretched
 
 _INTEGERS = (ir.DataType.INT64, ir.DataType.INT32)
 
@@ -64,11 +65,11 @@ def _ones(e: Expansion, name: str) -> ir.Value:
 
 @decomposes("Expand")
 def expand(e: Expansion) -> Results:
-    """Repetition, where every axis that grows has one element now."""
+    """Repetition, where every axis that grows has one element now; sizes known at run time are those of an input."""
     x = e.input(0)
-    wanted = e.constant(1, "its shape is")
+    wanted = const(e.input(1))
     if wanted is None:
-        raise Unfit("its shape is not given")
+        return stretched(e)
     missing = len(wanted) - e.rank(x)
     if missing > 0:
         x = e.op("Unsqueeze", x, e.ints(*range(missing)))

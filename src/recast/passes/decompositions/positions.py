@@ -16,9 +16,8 @@ from recast.passes.decompositions import Expansion, Results, Unfit, decomposes
 _FAR = 2**31 - 1
 
 
-@decomposes("Expand")
-def expand(e: Expansion) -> Results:
-    """``where(False of the wanted sizes, x, x)``."""
+def stretched(e: Expansion) -> Results:
+    """An Expand to sizes known at run time: ``where(False of the wanted sizes, x, x)``."""
     x, target = e.input(0), e.node.outputs[0].shape
     if target is None or x.shape is None or e.dtype(x) == ir.DataType.STRING:
         raise Unfit("a shape that is not known")
@@ -36,15 +35,6 @@ def expand(e: Expansion) -> Results:
         sizes = [int(str(d)) if i in fixed else 1 for i, d in enumerate(target)]
         result = e.op("Where", e.array(np.zeros(sizes, bool)), result, result)
     return (result,)
-
-
-@decomposes("Range")
-def range_(e: Expansion) -> Results:
-    """From 0 in steps of 1 to the size of an input's axis."""
-    start, step, shape = const(e.input(0)), const(e.input(2)), e.node.outputs[0].shape
-    if start is None or step is None or start.item() != 0 or step.item() != 1 or shape is None:
-        raise Unfit("it does not count from 0 in steps of 1 to a size with a name")
-    return (e.cast(_count(e, shape[0], 0, 1), e.dtype(e.input(0))),)
 
 
 @decomposes("Slice")
