@@ -133,7 +133,9 @@ def test_tied_weights(keep: bool, rng: np.random.Generator) -> None:
     same(wanted, ort_run(model, feeds))
 
 
-@pytest.mark.parametrize(("shape", "stays"), [((1, 1, "new", "all"), 0), (("batch", 1, 1, "all"), 1)])
+@pytest.mark.parametrize(
+    ("shape", "stays"), [((1, 1, "new", "all"), 0), (("batch", 1, 1, "all"), 0), (("batch", 1, "new", 1), 1)]
+)
 def test_masks_of_attention(shape: tuple[int | str, ...], stays: int, rng: np.random.Generator) -> None:
     b = Builder("net")
     q, mask = b.input("q", F, ("batch", 2, "new", 5)), b.input("mask", B, shape)
@@ -154,3 +156,12 @@ def test_masks_of_attention(shape: tuple[int | str, ...], stays: int, rng: np.ra
     drop_repeats.apply(model, PassOptions())
     assert kinds(model)["Expand"] == stays
     same(wanted, ort_run(model, feeds))
+
+
+def test_absolute_integers() -> None:
+    b = Builder("net")
+    b.output(b.op("Abs", [b.input("x", LONG, (7,))]), "y")
+    model, x = b.model(), np.array([0, 1, -1, 5, -7, 2**63 - 1, -(2**63)])
+    decompose.apply(model, PassOptions(native=lambda n: n.op_type != "Abs"))
+    assert "Abs" not in kinds(model)
+    np.testing.assert_array_equal(ort_run(model, {"x": x})[0], np.abs(x))

@@ -64,9 +64,9 @@ def _dims(value: ir.Value | None) -> Dims | None:
 
 def _broadcasts(node: ir.Node, index: int, dims: Dims, narrowed: dict[ir.Value, Dims]) -> bool:
     """Whether all gives the same if an input has these dimensions; ``narrowed``: results that then have less."""
-    if node.op_type == "Attention":  # a mask for all samples and heads; queries and keys are told one by one
+    if node.op_type == "Attention":  # a mask may be one for all samples, heads and queries, but tells every key
         held = _dims(node.inputs[index]) if index == 3 else None
-        return held is not None and len(dims) == 4 and dims[2:] == held[2:]
+        return held is not None and len(dims) == 4 and dims[3] == held[3]
     if node.op_type not in _ELEMENTWISE or node.domain:
         return False
     result = node.outputs[0]

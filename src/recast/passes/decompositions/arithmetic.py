@@ -16,6 +16,15 @@ _EMPTY = {"ReduceSum": 0, "ReduceL1": 0, "ReduceL2": 0, "ReduceSumSquare": 0, "R
 _LOGS = ("ReduceLogSum", "ReduceLogSumExp")
 
 
+@decomposes("Abs")
+def absolute(e: Expansion) -> Results:
+    """The larger of an integer and its opposite; the least integer stays, as its opposite wraps around to it."""
+    x = e.input(0)
+    if e.dtype(x) not in (ir.DataType.INT64, ir.DataType.INT32):
+        raise Unfit("the target has no such operator")
+    return (e.op("Max", x, e.op("Neg", x)),)
+
+
 @decomposes("Det")
 def det(e: Expansion) -> Results:
     """Laplace's expansion along the first rows, with shared minors: exact signs, no pivots."""

@@ -128,7 +128,13 @@ def _fold(w: Emitter, node: ir.Node, builtin: str, options: tuple[str, dict[str,
     w.op(builtin, [total, others[-1]], [site.output], options)
 
 
-@writes(*_UNARY)
+def _has_kernel(node: ir.Node) -> bool:
+    """ABS has none for 64-bit integers."""
+    x = node.inputs[0]
+    return node.op_type != "Abs" or x is None or x.dtype != ir.DataType.INT64
+
+
+@writes(*_UNARY, when=_has_kernel)
 def unary(w: Emitter, node: ir.Node) -> None:
     """One input, no options. ROUND rounds halves to even, as ONNX does."""
     _as_they_are(w, node, _UNARY[node.op_type])
