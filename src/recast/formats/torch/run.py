@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,6 +20,7 @@ from recast.graph import dims
 
 SPECS = "recast.json"  # entry of a .pt2 that says what its tensors are called
 _PRIMES = (3, 5, 7, 11, 13, 17, 19, 23)
+_IMAGES = (6, 96, 128, 160, 192, 224, 256, 288)  # for networks that divide by their strides
 
 
 def preload() -> None:
@@ -113,27 +114,36 @@ class Session:
 
     def export(self, feeds: Mapping[str, np.ndarray], target: str) -> tuple[Any, dict[str, np.ndarray]]:
         """Save the network as an exported program; named dimensions stay dynamic."""
-        export = self.torch.export
         names = dims.names(d for spec in self.inputs for d in spec.shape)
-        sizes = {name: _PRIMES[i % len(_PRIMES)] for i, name in enumerate(names)}
+        try:
+            program = self._exported(names, _PRIMES)
+        except Exception as error:
+            try:
+                program = self._exported(names, _IMAGES) if names else None
+            except Exception:  # the smaller sizes tell more
+                program = None
+            if program is None:
+                reason = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
+                raise UnsupportedOp(
+                    f"torch.export cannot express this network: {type(error).__name__}: {reason[:400]}",
+                    target,
+                    "write .py, or fix the dimensions that the network decides on (--input NAME=1,3,224,224)",
+                ) from error
+        specs = {"inputs": [s.as_list() for s in self.inputs], "outputs": [s.as_list() for s in self.outputs]}
+        self.torch.export.save(program, target, extra_files={SPECS: json.dumps(specs)})
+        return sorted(names), {}
+
+    def _exported(self, names: Sequence[str], tried: Sequence[int]) -> Any:
+        """The program, traced with these sizes of the dynamic dimensions."""
+        sizes = {name: tried[i % len(tried)] for i, name in enumerate(names)}
         examples = [
             self.torch.zeros(dims.filled(spec.shape, sizes), dtype=getattr(self.torch, spec.dtype))
             for spec in self.inputs
         ]
-        dynamic = [{i: export.Dim.DYNAMIC for i, d in enumerate(s.shape) if isinstance(d, str)} for s in self.inputs]
-        try:
-            with self.torch.no_grad():
-                program = export.export(self.model, tuple(examples), dynamic_shapes=tuple(dynamic) if sizes else None)
-        except Exception as error:
-            reason = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
-            raise UnsupportedOp(
-                f"torch.export cannot express this network: {type(error).__name__}: {reason[:400]}",
-                target,
-                "write .py, or fix the dimensions that the network decides on (--input NAME=1,3,224,224)",
-            ) from error
-        specs = {"inputs": [s.as_list() for s in self.inputs], "outputs": [s.as_list() for s in self.outputs]}
-        export.save(program, target, extra_files={SPECS: json.dumps(specs)})
-        return sorted(sizes), {}
+        free = self.torch.export.Dim.DYNAMIC
+        dynamic = tuple({i: free for i, d in enumerate(s.shape) if isinstance(d, str)} for s in self.inputs)
+        with self.torch.no_grad():
+            return self.torch.export.export(self.model, tuple(examples), dynamic_shapes=dynamic if sizes else None)
 
     def _tensor(self, array: np.ndarray) -> Any:
         name = array.dtype.name
