@@ -142,5 +142,19 @@ def test_as_onnx_infers(maker: Callable[[np.random.Generator], Case], monkeypatc
         except BadShape:
             assert not told, (case, types)
         else:
-            assert not told or _told(fast) == _told(slow), (case, types)
+            assert not told or _told(fast) == _told(slow) or _proved(case, fast), (case, types)
     assert quick_ones > 30
+
+
+def _proved(case: Case, node: ir.Node) -> bool:
+    """Whether a Reshape with one named dimension, which ONNX leaves open, has the told shape at every size."""
+    op_type, shapes, attributes, constants = case
+    _, told = _told(node)
+    if op_type != "Reshape" or attributes["allowzero"] or told is None or told.count("n") != 1:
+        return False
+    for n in (1, 7, 30):
+        source = [n if d == "n" else d for d in shapes[0]]
+        target = [source[i] if d == 0 else d for i, d in enumerate(constants[0].tolist())]
+        if list(np.zeros(source).reshape(target).shape) != [n if d == "n" else d for d in told]:
+            return False
+    return True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -62,6 +62,28 @@ def dims(value: ir.Value) -> tuple[int | str | None, ...]:
             "fix the shapes of the inputs (--input), or choose a target that keeps the operator (ONNX, PyTorch)",
         )
     return tuple(d if isinstance(d, int) else d.value for d in value.shape)
+
+
+def told_dims(value: ir.Value | None) -> tuple[int | str, ...] | None:
+    """The shape, or None where one of its dimensions has neither size nor name."""
+    if value is None or value.shape is None:
+        return None
+    found = tuple(d if isinstance(d, int) else d.value for d in value.shape)
+    return None if None in found else found  # type: ignore[return-value]
+
+
+def broadcast(shapes: Iterable[tuple[int | str, ...] | None]) -> tuple[int | str, ...] | None:
+    """The shape that operands have together; None where one is unknown or names do not prove that they fit."""
+    result: list[int | str] = []
+    for shape in shapes:
+        if shape is None:
+            return None
+        result = [*[1] * (len(shape) - len(result)), *result]
+        for place, dim in enumerate(reversed(shape), 1):
+            if dim != 1 and result[-place] not in (1, dim):
+                return None
+            result[-place] = result[-place] if dim == 1 else dim
+    return tuple(result)
 
 
 def layer_of(node: ir.Node) -> str:

@@ -9,20 +9,17 @@ Refuses when: never; what named dims do not prove stays.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import onnx_ir as ir
 
 from recast.graph.finding import Finding
 from recast.graph.infer import infer_node, refine_node
-from recast.graph.view import const
+from recast.graph.view import broadcast, const, told_dims
 from recast.ops import fact
 from recast.passes import PassOptions, fold_constants
 from recast.passes._editor import Editor
 from recast.passes.clean import remove_dead
 
-Dim = int | str | None
-Dims = tuple[Dim, ...]
+Dims = tuple[int | str, ...]
 
 
 def apply(model: ir.Model, options: PassOptions) -> list[Finding]:
@@ -30,7 +27,7 @@ def apply(model: ir.Model, options: PassOptions) -> list[Finding]:
     editor, held = Editor(model.graph), set(model.graph.initializers)
     dropped = False
     for node in model.graph:
-        if not node.domain and any(_dims_of(v) is None for v in node.outputs):
+        if not node.domain and any(told_dims(v) is None for v in node.outputs):
             refine_node(node)  # what was rewritten before may tell more now
     for node in list(model.graph):
         source = node.inputs[0] if node.op_type == "Expand" and not node.domain else None
@@ -55,7 +52,7 @@ def apply(model: ir.Model, options: PassOptions) -> list[Finding]:
 def _absorb(editor: Editor, node: ir.Node, source: ir.Value) -> bool:
     """By-pass a node whose only result is ``source`` in larger dims, where nobody can tell."""
     wide = node.outputs[0]
-    narrow = _dims_of(source)
+    narrow = told_dims(source)
     region: dict[ir.Value, Dims] = {}
     if narrow is None or not _vanishes(wide, narrow, region):
         return False
@@ -117,9 +114,9 @@ def _vanishes(value: ir.Value, dims: Dims, region: dict[ir.Value, Dims]) -> bool
         for node in {use.node for use in held.uses()}:
             if not _elementwise(node) or node.graph is not held.graph and held.graph is not None:
                 return False
-            given = [narrow if v is held else region.get(v) or _dims_of(v) for v in node.inputs if v is not None]
-            result, now = node.outputs[0], _broadcast(given)
-            before = _dims_of(result)
+            given = [narrow if v is held else region.get(v) or told_dims(v) for v in node.inputs if v is not None]
+            result, now = node.outputs[0], broadcast(given)
+            before = told_dims(result)
             if before is None or now is None:
                 return False
             if now != before and region.get(result) != now:
@@ -133,29 +130,6 @@ def _elementwise(node: ir.Node) -> bool:
     return not node.domain and facts is not None and facts.kind == "elementwise" and len(node.outputs) == 1
 
 
-def _dims_of(value: ir.Value | None) -> Dims | None:
-    """The dims of a value if each has a number or a name."""
-    if value is None or value.shape is None:
-        return None
-    found = tuple(d if isinstance(d, int) else d.value for d in value.shape)
-    return None if None in found else found
-
-
-def _broadcast(given: Sequence[Dims | None]) -> Dims | None:
-    rank = max((len(d) for d in given if d is not None), default=0)
-    out: list[Dim] = [1] * rank
-    for dims in given:
-        if dims is None:
-            return None
-        for axis, dim in enumerate(dims, rank - len(dims)):
-            if dim == 1 or out[axis] == dim:
-                continue
-            if out[axis] != 1:
-                return None
-            out[axis] = dim
-    return tuple(out)
-
-
 def _drop_zeros(editor: Editor, held: set[str]) -> None:
     """Adding zeros that this pass has computed (names that are not in ``held``) changes nothing."""
     for node in list(editor.graph):
@@ -165,7 +139,7 @@ def _drop_zeros(editor: Editor, held: set[str]) -> None:
             if zeros is None or zeros.name in held or x is None:
                 continue
             array = const(zeros)
-            if array is None or array.any() or _dims_of(x) is None or _dims_of(x) != _dims_of(node.outputs[0]):
+            if array is None or array.any() or told_dims(x) is None or told_dims(x) != told_dims(node.outputs[0]):
                 continue
             if not node.outputs[0].is_graph_output():
                 ir.convenience.replace_all_uses_with(node.outputs[0], x)

@@ -15,12 +15,12 @@ from collections.abc import Callable
 import onnx_ir as ir
 
 from recast.graph.finding import Finding
-from recast.graph.view import attr, const
+from recast.graph.view import attr, const, told_dims
 from recast.passes import PassOptions
 from recast.passes._editor import Editor
 from recast.passes.clean import remove_dead
 
-Dims = list[int | str | None]
+Dims = tuple[int | str, ...]
 
 
 def apply(model: ir.Model, options: PassOptions) -> list[Finding]:
@@ -41,16 +41,8 @@ def apply(model: ir.Model, options: PassOptions) -> list[Finding]:
     return []
 
 
-def _dims(value: ir.Value | None) -> Dims | None:
-    """The dimensions, or None where one of them has neither size nor name."""
-    if value is None or value.shape is None:
-        return None
-    found: Dims = [d if isinstance(d, int) else d.value for d in value.shape]
-    return None if None in found else found
-
-
 def _same_shape(node: ir.Node, index: int = 0) -> bool:
-    before, after = _dims(node.inputs[index]), _dims(node.outputs[0])
+    before, after = told_dims(node.inputs[index]), told_dims(node.outputs[0])
     return before is not None and before == after
 
 
@@ -109,7 +101,7 @@ _IDLE: dict[str, Callable[[ir.Node], int | None]] = {
 
 def _take_all(editor: Editor, node: ir.Node) -> None:
     """``x[rows[:, None, None], columns]`` where rows and columns count all of ``x``, as masks are made."""
-    data, places = _dims(node.inputs[0]), node.inputs[1]
+    data, places = told_dims(node.inputs[0]), node.inputs[1]
     joined = places.producer() if places is not None else None
     if data is None or joined is None or joined.op_type != "Concat" or attr(node, "batch_dims", 0):
         return
@@ -119,7 +111,7 @@ def _take_all(editor: Editor, node: ir.Node) -> None:
     axes = [c[0] for c in counted if c is not None]
     if len(axes) != len(data) or axes != sorted(set(axes)):
         return
-    if [c[1] for c in counted if c is not None] != data:
+    if tuple(c[1] for c in counted if c is not None) != data:
         return
     ones = [axis for axis in range(len(places.shape) - 1) if axis not in axes]
     if node.outputs[0].is_graph_output():
@@ -147,13 +139,13 @@ def _counted(value: ir.Value | None) -> tuple[int, int | str | None] | None:
     shapes: list[Dims] = []
     while value is not None and (maker := value.producer()) is not None:
         if maker.op_type == "Range":
-            start, step, length = const(maker.inputs[0]), const(maker.inputs[2]), _dims(value)
+            start, step, length = const(maker.inputs[0]), const(maker.inputs[2]), told_dims(value)
             if start is None or step is None or start.item() != 0 or step.item() != 1 or length is None:
                 return None
             return _axis_of(shapes, length[0])
         if maker.op_type not in ("Unsqueeze", "Expand"):
             return None
-        found = _dims(value)
+        found = told_dims(value)
         if maker.op_type == "Unsqueeze" and found is not None:
             shapes.append(found)
         value = maker.inputs[0]

@@ -14,11 +14,11 @@ import onnx_ir as ir
 
 from recast.graph.finding import Finding
 from recast.graph.infer import refine_node
-from recast.graph.view import attr, is_const
+from recast.graph.view import attr, broadcast, is_const, told_dims
 from recast.passes import PassOptions
 from recast.passes.clean import remove_dead
 
-Dims = list[int | str | None]
+Dims = tuple[int | str, ...]
 _ELEMENTWISE = frozenset((
     "Add", "Sub", "Mul", "Div", "Min", "Max", "And", "Or", "Xor", "Where",
     "Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual",
@@ -36,10 +36,10 @@ def apply(model: ir.Model, options: PassOptions) -> list[Finding]:
 
 def _spare(node: ir.Node) -> None:
     x, spread = node.inputs[0], node.outputs[0]
-    before, after = _dims(x), _dims(spread)
+    before, after = told_dims(x), told_dims(spread)
     if x is None or before is None or after is None or len(before) > len(after):
         return
-    wide = [*[1] * (len(after) - len(before)), *before]
+    wide = (*[1] * (len(after) - len(before)), *before)
     if any(a not in (1, b) for a, b in zip(wide, after, strict=True)):
         return
     for use in list(spread.uses()):
@@ -54,23 +54,18 @@ def _spare(node: ir.Node) -> None:
             _gather_once(use.node, x)
 
 
-def _dims(value: ir.Value | None) -> Dims | None:
-    """The dimensions, or None where one of them has neither size nor name."""
-    if value is None or value.shape is None:
-        return None
-    found: Dims = [d if isinstance(d, int) else d.value for d in value.shape]
-    return None if None in found else found
-
-
 def _broadcasts(node: ir.Node, index: int, dims: Dims, narrowed: dict[ir.Value, Dims]) -> bool:
     """Whether all gives the same if an input has these dimensions; ``narrowed``: results that then have less."""
     if node.op_type == "Attention":  # a mask may be one for all samples, heads and queries, but tells every key
-        held = _dims(node.inputs[index]) if index == 3 else None
+        held = told_dims(node.inputs[index]) if index == 3 else None
         return held is not None and len(dims) == 4 and dims[3] == held[3]
     if node.op_type not in _ELEMENTWISE or node.domain:
         return False
     result = node.outputs[0]
-    before, now = _dims(result), _joined([dims if i == index else _dims(v) for i, v in enumerate(node.inputs)])
+    before, now = (
+        told_dims(result),
+        broadcast([dims if i == index else told_dims(v) for i, v in enumerate(node.inputs)]),
+    )
     if before is None or now is None or len(now) != len(before):
         return False
     if now == before:
@@ -84,26 +79,13 @@ def _same(node: ir.Node, index: int, dims: Dims) -> bool:
     return _broadcasts(node, index, dims, narrowed) and not narrowed
 
 
-def _joined(shapes: list[Dims | None]) -> Dims | None:
-    """The dimensions that operands have together, or None where they contradict or hide them."""
-    result: Dims = [1] * max((len(s) for s in shapes if s is not None), default=0)
-    for shape in shapes:
-        if shape is None:
-            return None
-        for place, dim in enumerate(reversed(shape), 1):
-            if result[-place] not in (1, dim) and dim != 1:
-                return None
-            result[-place] = dim if dim != 1 else result[-place]
-    return result
-
-
 def _gather_once(node: ir.Node, indices: ir.Value) -> None:
     """Rows of a table by indices that are not spread, where all users of the rows broadcast."""
     table, rows = node.inputs[0], node.outputs[0]
-    own = _dims(indices)
+    own = told_dims(indices)
     if table is None or not is_const(table) or table.shape is None or own is None or attr(node, "axis", 0) != 0:
         return
-    dims = [*own, *(d for d in table.shape[1:] if isinstance(d, int))]
+    dims = (*own, *(d for d in table.shape[1:] if isinstance(d, int)))
     if rows.is_graph_output() or not all(_same(use.node, use.idx, dims) for use in rows.uses()):
         return
     node.replace_input_with(1, indices)
