@@ -100,6 +100,8 @@ def compute(node: ir.Node) -> list[np.ndarray] | None:
     facts = fact(node.op_type)
     if facts is None or node.op_type in _NEVER or (facts.kind in _LEFT and node.op_type not in _FIXED):
         return None
+    if node.op_type == "Range":
+        return _range(node)
     size = 0
     for value in node.outputs:
         shape = static_shape(value)
@@ -112,6 +114,18 @@ def compute(node: ir.Node) -> list[np.ndarray] | None:
     if any(v.dtype is None or v.dtype == ir.DataType.STRING for v in (*given, *node.outputs)):
         return None
     return _reference(node)
+
+
+def _range(node: ir.Node) -> list[np.ndarray] | None:
+    """A Range of constants; runtimes take vectors of one element too, of which inference knows no length."""
+    ends = [const(v) for v in node.inputs]
+    if any(e is None or e.size != 1 for e in ends):
+        return None
+    start, limit, delta = (e.item() for e in ends if e is not None)
+    dtype = node.inputs[0].dtype if node.inputs[0] is not None else None
+    if dtype is None or delta == 0 or (limit - start) / delta * dtype.itemsize > _MOST_BYTES:
+        return None
+    return [np.arange(start, limit, delta).astype(dtype.numpy())]
 
 
 def _reference(node: ir.Node) -> list[np.ndarray] | None:

@@ -13,8 +13,13 @@ Dim = int | str | None
 
 
 def plain(node: ir.Node) -> bool:
-    """Whether it is attention of (batch, heads, length, size), at most with a mask as long as the keys."""
+    """Whether it is attention of (batch, heads, length, size), at most with a mask as long as the keys.
+
+    In half precision the order of roundings shows: there ONNX's own function body is written out.
+    """
     given = [*node.inputs, *[None] * 7]
+    if given[0] is None or given[0].dtype not in (ir.DataType.FLOAT, ir.DataType.DOUBLE):
+        return False
     sizes = [size for value in given[:3] for size in _sizes(value)]
     if len(sizes) != 3 * 3 or any(v is not None for v in given[4:7]):
         return False
