@@ -1,11 +1,14 @@
 """A dense layer over the last axis, without the two Reshapes around it.
 
 Given: ``Reshape(x, [-1, k]) → Gemm → Reshape(leading dims of x, n)`` with inferred shapes, as for PyTorch's ``addmm``.
-Result: ``MatMul(x, W) → Add(b)`` of the same layer, the dialect's form for other ranks than 2.
+Result: ``MatMul(x, W) → Add(b)`` of the same layer, the dialect's form for other ranks than 2. Where x has k in several
+    dims (the heads of attention) one Reshape joins these alone.
 Refuses when: never; a scaled Gemm, a transposed input or a result that somebody else takes stays.
 """
 
 from __future__ import annotations
+
+import math
 
 import onnx_ir as ir
 
@@ -45,12 +48,18 @@ def _unflatten(editor: Editor, node: ir.Node) -> None:
     if before is None or after is None or not _reshape(before) or not _reshape(after) or scaled:
         return
     x, matrix, bias = before.inputs[0], node.inputs[1], node.inputs[2] if len(node.inputs) > 2 else None
-    source, target = _dims(x), _dims(after.outputs[0])
-    same = source[:-1] == target[:-1] and None not in (*source, *target)
-    if not same or _dims(flat)[-1] != source[-1] or matrix is None or not is_const(matrix):
+    source, target, width = _dims(x), _dims(after.outputs[0]), _dims(flat)[-1]
+    lead, parts = source[: len(target) - 1], source[len(target) - 1 :]
+    if lead != target[:-1] or None in (*source, *target) or matrix is None or not is_const(matrix):
+        return
+    if not parts or not all(isinstance(d, int) for d in parts) or math.prod(map(int, parts)) != width:  # type: ignore[arg-type]
         return
     if bias is not None and _dims(bias) != [target[-1]]:
         return
+    if len(parts) > 1:
+        shape = editor.const([*[0] * len(lead), width], "shape")
+        x = editor.node("Reshape", [x, shape], None, node)
+        x.shape = ir.Shape([*lead, width])
     if attr(node, "transB", 0):
         matrix = editor.node("Transpose", [matrix], {"perm": [1, 0]}, node)
     result = editor.node("MatMul", [x, matrix], None, node)
