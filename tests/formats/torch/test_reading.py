@@ -129,3 +129,14 @@ def test_programs_need_trust(suffix: str, tmp_path: Path) -> None:
     with pytest.raises(UnsafeModel, match="nothing was executed"):
         read(path, ReadOptions())
     assert not marker.exists()
+
+
+def test_a_convolution_without_bias_gets_none() -> None:
+    torch.manual_seed(0)
+    module = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 5, 3, bias=False), torch.nn.Conv2d(5, 7, 3), torch.nn.Conv2d(7, 2, 1)
+    )
+    torch.nn.init.zeros_(module[2].bias)  # a parameter, though it is zero
+    model = from_torch(module, torch.zeros(2, 3, 11, 13))
+    assert [len([v for v in n.inputs if v is not None]) for n in model.graph if n.op_type == "Conv"] == [2, 3, 3]
+    assert sum(v.const_value is not None for v in model.graph.initializers.values()) == 5

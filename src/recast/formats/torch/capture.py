@@ -82,6 +82,8 @@ def capture(
     if isinstance(module, torch.nn.Module):
         model.graph.name = type(module).__name__
     _fold(model)
+    if isinstance(module, torch.nn.Module):
+        _drop_made_up_biases(model, {name for name, _ in module.named_parameters()})
     _set_origins(model)
     return model
 
@@ -101,6 +103,17 @@ def _fold(model: ir.Model) -> None:
 
     optimizer.fold_constants(model, onnx_shape_inference=True, should_fold=lambda n: False if is_tied(n) else None)
     RemoveUnusedNodesPass()(model)
+
+
+def _drop_made_up_biases(model: ir.Model, parameters: set[str]) -> None:
+    """The exporter gives a convolution without a bias one of zeros: it costs an addition, and no module has it."""
+    for node in model.graph:
+        bias = node.inputs[2] if node.op_type in ("Conv", "ConvTranspose") and len(node.inputs) > 2 else None
+        held = bias.const_value if bias is not None and bias.is_initializer() else None
+        if bias is not None and held is not None and bias.name not in parameters and not held.numpy().any():
+            node.resize_inputs(2)
+            if not bias.uses():
+                model.graph.initializers.pop(bias.name or "")
 
 
 def _set_origins(model: ir.Model) -> None:
