@@ -53,7 +53,7 @@ def measured(stories: Stories, target: Path, wanted: list[int]) -> dict[str, Any
     except recast.RecastError as error:
         return {"verdict": f"refused: {error.what}"}
     row: dict[str, Any] = {"verdict": result.verdict}
-    with formats.of_file(target).open(target) as opened:  # type: ignore[attr-defined]
+    with formats.of_file(target).open(target) as opened:
         runner = InOrder(opened)
         start = time.perf_counter()
         told = stories.generate(runner, len(wanted))
