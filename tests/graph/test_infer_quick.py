@@ -11,6 +11,7 @@ import pytest
 
 from recast.errors import BadShape
 from recast.graph import infer
+from recast.graph.build import Builder
 from recast.graph.infer_quick import quick
 
 Case = tuple[str, list[tuple[Any, ...]], dict[str, Any], list[np.ndarray]]
@@ -158,3 +159,15 @@ def _proved(case: Case, node: ir.Node) -> bool:
         if list(np.zeros(source).reshape(target).shape) != [n if d == "n" else d for d in told]:
             return False
     return True
+
+
+def test_a_clone_inferred_anew_leaves_the_original_alone() -> None:
+    b = Builder("two types")
+    b.output(b.op("Relu", [b.input("x", ir.DataType.FLOAT, (3, 5))]), "y")
+    model = b.model()
+    clone = model.clone()
+    clone.graph.inputs[0].type = ir.TensorType(ir.DataType.FLOAT16)
+    for node in clone.graph:
+        infer.infer_node(node)
+    assert clone.graph.outputs[0].dtype == ir.DataType.FLOAT16
+    assert model.graph.outputs[0].dtype == ir.DataType.FLOAT

@@ -13,7 +13,7 @@ from onnx import helper, shape_inference
 from recast.errors import BadShape
 from recast.graph import LAYER, OPSET, dims
 from recast.graph.infer_control import infer_control
-from recast.graph.infer_quick import quick
+from recast.graph.infer_quick import quick, retype
 from recast.graph.opsets import schema_of
 
 _SMALL = 1024  # constants up to this many elements take part in shape arithmetic
@@ -138,7 +138,7 @@ def set_type(value: ir.Value, proto: onnx.TypeProto) -> None:
     """Copy a protobuf tensor type to a value; dimensions without value or name become unknown."""
     tensor = proto.tensor_type
     if tensor.elem_type:
-        value.dtype = ir.DataType(tensor.elem_type)
+        retype(value, ir.DataType(tensor.elem_type))
     if tensor.HasField("shape"):
         found: list[Any] = []
         for dim in tensor.shape.dim:
@@ -174,7 +174,7 @@ def _lenient(node: ir.Node) -> bool:
     if node.op_type != "Range" or len(shapes) < 3 or any(s not in ([], [1]) for s in shapes):
         return False
     if node.inputs[0] is not None and node.inputs[0].dtype is not None:
-        node.outputs[0].dtype = node.inputs[0].dtype
+        retype(node.outputs[0], node.inputs[0].dtype)
     node.outputs[0].shape = ir.Shape([None])
     return True
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 import onnx_ir as ir
 
 from recast.errors import BadShape
+from recast.graph.infer_quick import retype
 from recast.graph.view import attr, const
 
 Infer = Callable[[ir.Node], None]  # sets what can be told of a node's outputs; what was known stays
@@ -32,7 +33,9 @@ def _branches(node: ir.Node, infer: Infer) -> None:
             with suppress(BadShape):  # a branch that is never taken may contradict the shapes that are
                 infer(inner)
     for value, *ends in zip(node.outputs, *(g.outputs for g in graphs), strict=False):
-        value.dtype = value.dtype or next((e.dtype for e in ends if e.dtype is not None), None)
+        known = value.dtype or next((e.dtype for e in ends if e.dtype is not None), None)
+        if known is not None:
+            retype(value, known)
         shapes = [list(e.shape) for e in ends if e.shape is not None]
         if len(shapes) == len(ends) and len({len(s) for s in shapes}) == 1:
             value.shape = ir.Shape([dims[0] if len(set(dims)) == 1 else None for dims in zip(*shapes, strict=True)])
@@ -77,7 +80,7 @@ def _scan(node: ir.Node, infer: Infer) -> None:
 def _type(value: ir.Value, source: ir.Value) -> None:
     """Give a value the element type of another, if that is known."""
     if source.dtype is not None:
-        value.dtype = source.dtype
+        retype(value, source.dtype)
 
 
 def _carry(outputs: Sequence[ir.Value], ends: Sequence[ir.Value], starts: Sequence[ir.Value]) -> None:

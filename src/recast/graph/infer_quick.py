@@ -17,6 +17,12 @@ Dims = list[Dim]
 _SMALL = 64  # entries of a constant shape
 
 
+def retype(value: ir.Value, dtype: ir.DataType) -> None:
+    """Set a value's element type and leave its clones alone, which share the type object."""
+    if value.dtype != dtype:
+        value.type = ir.TensorType(dtype)
+
+
 def quick(node: ir.Node) -> bool:
     """Set type and shape of a node's output; False where ONNX must tell."""
     op_type, inputs, outputs = node.op_type, node.inputs, node.outputs
@@ -35,7 +41,7 @@ def quick(node: ir.Node) -> bool:
     result = outputs[0]
     result.shape = ir.Shape(dims)
     told = x if op_type not in _TOLD else inputs[_TOLD[op_type]]
-    result.dtype = told.dtype  # type: ignore[union-attr, assignment]
+    retype(result, told.dtype)  # type: ignore[union-attr, arg-type]
     return True
 
 
