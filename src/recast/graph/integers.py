@@ -1,4 +1,4 @@
-"""What ONNX does not do with whole numbers at the dialect's opset: signed shifts, division rounded down."""
+"""Whole numbers: what ONNX does not do with them at the dialect's opset (signed shifts, division rounded down); signs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import numpy as np
 import onnx_ir as ir
 
 from recast.graph.build import Builder
+from recast.graph.view import const
+
+_ALL = frozenset({"Min", "Add", "Mul", "Div", "Mod", "Concat"})
+_FIRST = frozenset({"Reshape", "Squeeze", "Unsqueeze", "Expand", "Identity", "Transpose", "Slice", "Gather"})
 
 
 def shift(b: Builder, x: ir.Value, by: ir.Value, left: bool) -> ir.Value:
@@ -49,3 +53,24 @@ def floor_divide(b: Builder, x: ir.Value, y: ir.Value) -> ir.Value:
         return found
     above = b.op("Not", [b.op("Equal", [b.op("Mod", [x, y], {"fmod": how}) for how in (0, 1)])])
     return b.op("Sub", [found, b.op("Cast", [above], {"to": int(x.dtype)})])
+
+
+def never_negative(value: ir.Value, depth: int = 8) -> bool:
+    """Whether what makes an integer value shows that it is not below zero; looked for through ``depth`` nodes."""
+    array, node = const(value), value.producer()
+    if array is not None or node is None or depth == 0:
+        return array is not None and bool((array >= 0).all())
+    inputs = [v for v in node.inputs if v is not None]
+    if node.op_type == "Max":
+        return any(never_negative(v, depth - 1) for v in inputs)
+    if node.op_type in _ALL:
+        return all(never_negative(v, depth - 1) for v in inputs)
+    if node.op_type == "Range":
+        return all(never_negative(v, depth - 1) for v in (inputs[0], inputs[2]))
+    if node.op_type in _FIRST:
+        return never_negative(inputs[0], depth - 1)
+    if node.op_type == "Cast":
+        types = inputs[0].dtype, value.dtype
+        kept = all(t is not None and t.is_integer() and t.itemsize >= 4 for t in types)
+        return kept and never_negative(inputs[0], depth - 1)
+    return node.op_type in ("Shape", "Size", "ArgMax", "ArgMin", "NonZero")

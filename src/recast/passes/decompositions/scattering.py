@@ -7,7 +7,7 @@ import onnx_ir as ir
 
 from recast.graph.view import const
 from recast.passes.decompositions import Expansion, Results, Unfit, decomposes
-from recast.passes.decompositions.selecting import from_start
+from recast.passes.decompositions.gathering import from_start
 
 _COMBINE = {"add": "Add", "mul": "Mul", "max": "Max", "min": "Min"}
 

@@ -109,45 +109,6 @@ def compress(e: Expansion) -> Results:
     return (e.op("Gather", x, places, axis=axis),)
 
 
-@decomposes("GatherND")
-def gather_nd(e: Expansion) -> Results:
-    """With batch dimensions, or none: Gather of rows, numbered through."""
-    x, indices, batch = e.input(0), e.input(1), e.attr("batch_dims", 0)
-    depth = e.size(indices, -1)
-    outer = e.static(x)[: batch + depth]
-    inner = outer[batch:]
-    strides = [int(np.prod(inner[i + 1 :])) for i in range(depth)]
-    given = const(indices)
-    if given is not None:
-        flat = np.zeros(given.shape[:-1], np.int64)
-        for column, (count, stride) in enumerate(zip(inner, strides, strict=True)):
-            place = given[..., column].astype(np.int64)
-            flat += np.where(place < 0, place + count, place) * stride
-        where = e.array(flat + _starts(outer, batch, given.ndim - 1))
-    else:
-        where = e.array(_starts(outer, batch, e.rank(indices) - 1))
-        for column, (count, stride) in enumerate(zip(inner, strides, strict=True)):
-            along = e.cast(e.op("Gather", indices, e.int(column), axis=-1), ir.DataType.INT64)
-            where = e.op("Add", where, e.op("Mul", from_start(e, along, e.int(count)), e.int(stride)))
-    rest = [d if d is not None else -1 for d in e.dims(x)[batch + depth :]]
-    if rest.count(-1) > 1:
-        raise Unfit("several dimensions that are only known at run time")
-    rows = e.op("Reshape", x, e.ints(int(np.prod(outer)), *rest))
-    return (e.op("Gather", rows, where, axis=0),)
-
-
-def _starts(outer: tuple[int, ...], batch: int, rank: int) -> np.ndarray:
-    """Where each batch's rows begin, shaped to broadcast with ``rank`` dimensions."""
-    lead = outer[:batch]
-    numbers = np.arange(int(np.prod(lead)), dtype=np.int64) * int(np.prod(outer[batch:]))
-    return numbers.reshape(*lead, *[1] * (rank - batch))
-
-
-def from_start(e: Expansion, indices: ir.Value, count: ir.Value) -> ir.Value:
-    """Negative indices counted from the end."""
-    return e.op("Where", e.op("Less", indices, e.number(0, indices)), e.op("Add", indices, count), indices)
-
-
 @decomposes("Trilu")
 def trilu(e: Expansion) -> Results:
     """What lies on or above (below) the k-th diagonal; the rest is zero."""

@@ -9,6 +9,7 @@ from recast.formats.mindspore.write import Arg, Writer, scalar
 from recast.formats.mindspore.writing import Refusal, writes
 from recast.formats.mindspore.writing.elementwise import dtype_of, value_of
 from recast.formats.mindspore.writing.shape import strided
+from recast.graph.integers import never_negative
 from recast.graph.view import attr, const, dims, static_shape
 
 _SCATTER = {"none": "Update", "add": "Add", "mul": "Mul", "max": "Max", "min": "Min"}
@@ -17,8 +18,6 @@ _SCATTER = {"none": "Update", "add": "Add", "mul": "Mul", "max": "Max", "min": "
 def wrapped(w: Writer, indices: ir.Value, size: int | str | None) -> Arg:
     """Indices without negative ones, which MindSpore reads as out of range."""
     array = const(indices)
-    if array is not None and (array >= 0).all():
-        return indices
     if never_negative(indices):
         return indices
     if not isinstance(size, int):
@@ -27,23 +26,6 @@ def wrapped(w: Writer, indices: ir.Value, size: int | str | None) -> Arg:
         return np.where(array < 0, array + size, array).astype(array.dtype)
     negative = w.fn("Less", indices, scalar(0, indices))
     return w.fn("Select", negative, w.fn("Add", indices, scalar(size, indices)), indices)
-
-
-def never_negative(value: ir.Value) -> bool:
-    """Whether what makes an integer value shows that it is not below zero."""
-    array, node = const(value), value.producer()
-    if array is not None or node is None:
-        return array is not None and bool((array >= 0).all())
-    inputs = [v for v in node.inputs if v is not None]
-    if node.op_type == "Max":
-        return any(map(never_negative, inputs))
-    if node.op_type in ("Min", "Add", "Mul", "Div", "Mod"):
-        return all(map(never_negative, inputs))
-    if node.op_type == "Range":
-        return never_negative(inputs[0]) and never_negative(inputs[2])
-    if node.op_type in ("Reshape", "Squeeze", "Unsqueeze", "Expand", "Identity"):
-        return never_negative(inputs[0])
-    return node.op_type in ("Shape", "Size", "ArgMax", "ArgMin", "NonZero")
 
 
 @writes("Gather")
@@ -73,7 +55,7 @@ def gather_elements(w: Writer, node: ir.Node) -> None:
 def _tuples(w: Writer, indices: ir.Value, sizes: list[int | str | None]) -> Arg:
     """Index tuples (…, k) into axes of these sizes, without negative numbers."""
     array = const(indices)
-    if array is not None and (array >= 0).all():
+    if never_negative(indices):
         return indices
     if not all(isinstance(s, int) for s in sizes):
         raise Refusal("indices that may be negative, into axes of unknown size")
@@ -93,7 +75,16 @@ def _with_grid(w: Writer, shape: tuple[int, ...], axes: list[int], held: Arg, dt
     return [*_grid(shape, axes, dtype.numpy()), held]
 
 
-@writes("GatherND")
+def _counted(node: ir.Node) -> bool:
+    """Whether the tuples' length is known, and with batch dimensions, or numbers that may be negative, the sizes too."""
+    x, indices, batch = value_of(node), value_of(node, 1), int(attr(node, "batch_dims", 0))
+    depth = dims(indices)[-1]
+    if not isinstance(depth, int) or (batch and static_shape(indices) is None):
+        return False
+    return never_negative(indices) or all(isinstance(d, int) for d in dims(x)[batch : batch + depth])
+
+
+@writes("GatherND", when=_counted)
 def gather_nd(w: Writer, node: ir.Node) -> None:
     x, indices, batch = value_of(node), value_of(node, 1), int(attr(node, "batch_dims", 0))
     depth = dims(indices)[-1]
