@@ -1,4 +1,4 @@
-"""Whole numbers: what ONNX does not do with them at the dialect's opset (signed shifts, division rounded down); signs."""
+"""Whole numbers: what ONNX lacks at the dialect's opset (signed shifts, division rounded down), and signs."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ def _with_grid(w: Writer, shape: tuple[int, ...], axes: list[int], held: Arg, dt
 
 
 def _counted(node: ir.Node) -> bool:
-    """Whether the tuples' length is known, and with batch dimensions, or numbers that may be negative, the sizes too."""
+    """Whether the length of the tuples is known; for batch dimensions or negative numbers the sizes, too."""
     x, indices, batch = value_of(node), value_of(node, 1), int(attr(node, "batch_dims", 0))
     depth = dims(indices)[-1]
     if not isinstance(depth, int) or (batch and static_shape(indices) is None):
