@@ -6,7 +6,10 @@ and the exit code the command line ends with.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
+
+_SHOWN = 12  # kinds of operators named in one message
 
 
 class RecastError(Exception):
@@ -147,3 +150,15 @@ class InternalError(RecastError):
 
     code = "E900"
     exit_code = 70
+
+
+def unread(kinds: Mapping[str, Sequence[str]], where: str, fix: str = "export the model without them") -> UnsupportedOp:
+    """The refusal of a reader: all operators that it does not know, and for each kind the places of its nodes."""
+    listed = [
+        f"{kind} ({len(places)}×, first at {places[0][:80]})" if len(places) > 1 else f"{kind} (at {places[0][:80]})"
+        for kind, places in kinds.items()
+    ]
+    more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
+    count = sum(map(len, kinds.values()))
+    told = f"{count} operators cannot be read: {'; '.join(listed[:_SHOWN])}{more}"
+    return UnsupportedOp(told, where, fix)

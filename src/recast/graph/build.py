@@ -141,6 +141,21 @@ class Builder:
         rank = len(value.shape or ())
         return value if rank < 3 else self.op("Transpose", [value], {"perm": [0, *range(2, rank), 1]})
 
+    def drop_unused(self) -> None:
+        """Take out nodes and constants that lead to no output: masks, shape arithmetic that became constant."""
+        needed = {id(v) for v in self.outputs}
+        kept = []
+        for node in reversed(self.nodes):
+            if any(id(v) in needed for v in node.outputs):
+                needed.update(id(v) for v in read_by(node))
+                kept.append(node)
+                continue
+            for index in range(len(node.inputs)):
+                node.replace_input_with(index, None)
+        self.nodes[:] = reversed(kept)
+        for name in [n for n, v in self.initializers.items() if id(v) not in needed]:
+            del self.initializers[name]
+
     def graph(self) -> ir.Graph:
         """The finished graph."""
         return ir.Graph(
@@ -173,3 +188,26 @@ def _attribute(name: str, value: Any) -> ir.Attr:
     if kind is list and set(map(type, value)) == {int}:
         return ir.AttrInt64s(name, value)
     return value if isinstance(value, ir.Attr) else ir.convenience.convert_attribute(name, value)
+
+
+def read_by(node: ir.Node) -> list[ir.Value]:
+    """Values that a node or a node of its sub-graphs reads."""
+    found = [v for v in node.inputs if v is not None]
+    for attribute in node.attributes.values():
+        if attribute.type == ir.AttributeType.GRAPH:
+            inside = attribute.as_graph()
+            found += [v for v in inside.outputs if v is not None]
+            for inner in inside:
+                found += read_by(inner)
+    return found
+
+
+def name_dims(model: ir.Model) -> None:
+    """Give every unknown dimension of the main graph a name."""
+    for node in model.graph:
+        for value in node.outputs:
+            if value.shape is None or all(isinstance(d, int) or d.value is not None for d in value.shape):
+                continue
+            dims = enumerate(value.shape)
+            named = [d if isinstance(d, int) or d.value is not None else f"{value.name}_{axis}" for axis, d in dims]
+            value.shape = ir.Shape(named)

@@ -17,7 +17,7 @@ from recast.formats.keras.config import Layer, Network, parse_network
 from recast.formats.keras.hdf5 import Group, open_hdf5, text
 from recast.formats.keras.network import Reading
 from recast.formats.keras.weights import bind_archive, bind_legacy
-from recast.graph.build import Builder
+from recast.graph.build import Builder, name_dims
 from recast.graph.finding import attach
 
 _ZIP = b"PK\x03\x04"
@@ -118,9 +118,9 @@ def _build(source: Source, options: ReadOptions) -> ir.Model:
             value = builder.op("Identity", [value])
         value.name = name
         builder.outputs.append(value)
-    _drop_unused(builder)
+    builder.drop_unused()
     model = builder.model()
-    _name_dims(model)
+    name_dims(model)
     attach(model, reading.findings)
     return model
 
@@ -221,31 +221,3 @@ def _check_types(network: Network, reading: Reading) -> None:
         reading.findings.append(
             Finding(f"{len(mixed)} layers of mixed precision are computed in float32, more exactly than in Keras")
         )
-
-
-def _drop_unused(builder: Builder) -> None:
-    """Take out nodes and constants that lead to no output (masks that no layer uses)."""
-    outputs = set(builder.outputs)
-    kept = []
-    for node in reversed(builder.nodes):
-        if any(v in outputs or v.uses() for v in node.outputs):
-            kept.append(node)
-            continue
-        for index in range(len(node.inputs)):
-            node.replace_input_with(index, None)
-    builder.nodes[:] = reversed(kept)
-    for name in [n for n, v in builder.initializers.items() if not v.uses()]:
-        del builder.initializers[name]
-
-
-def _name_dims(model: ir.Model) -> None:
-    """Give every unknown dimension a name."""
-    for node in model.graph:
-        for value in node.outputs:
-            if value.shape is not None and any(not isinstance(d, int) and d.value is None for d in value.shape):
-                value.shape = ir.Shape(
-                    [
-                        d if isinstance(d, int) or d.value is not None else f"{value.name}_{i}"
-                        for i, d in enumerate(value.shape)
-                    ]
-                )

@@ -16,7 +16,7 @@ from recast.errors import UnsupportedOp
 from recast.formats._format import Artifact, WriteOptions
 from recast.formats.keras.write_config import model_config
 from recast.formats.keras.write_files import write_archive, write_hdf5
-from recast.formats.keras.writing import CHANNELS_FIRST, CHANNELS_LAST, Unfit, catalogue
+from recast.formats.keras.writing import CHANNELS_FIRST, CHANNELS_LAST, Unfit, handlers
 from recast.formats.keras.writing._context import Context, Poisoned, keras_dtype, keras_shape
 from recast.formats.keras.writing._network import Tensor, ordered, safe_name
 from recast.graph import view
@@ -52,7 +52,7 @@ def build(model: ir.Model) -> Context:
     """
     nodes = list(model.graph)
     context = Context(nodes)
-    handlers = catalogue()
+    known = handlers()
     problems: list[tuple[ir.Node | None, str]] = []
     for value in model.graph.inputs:
         if value.const_value is None:
@@ -68,7 +68,7 @@ def build(model: ir.Model) -> Context:
         try:
             if _constant(context, node):
                 continue
-            handler = handlers.get(node.op_type)
+            handler = known.get(node.op_type)
             if handler is None or node.domain not in ("", CHANNELS_LAST):
                 raise Unfit(decompose.reason(node) or "Keras has no such operator")
             first = node.inputs[0] if node.inputs else None

@@ -66,14 +66,3 @@ def _side(reader: Reader, run: Callable[[Any], Any], function: Any) -> tuple[ir.
         builder.nodes = around
     graph = ir.Graph([], outputs, nodes=nodes, opset_imports={"": OPSET}, name=builder.unique("branch"))
     return graph, isinstance(result, tuple)
-
-
-def taken_from_outside(node: ir.Node) -> list[ir.Value]:
-    """Values that the sub-graphs of a node use."""
-    found: list[ir.Value] = []
-    for attribute in node.attributes.values():
-        if attribute.type == ir.AttributeType.GRAPH:
-            for inner in attribute.as_graph():
-                found += [v for v in inner.inputs if v is not None]
-                found += taken_from_outside(inner)
-    return found

@@ -14,7 +14,7 @@ from recast._util.bounded import MAX_DEPTH, as_bad_model
 from recast.errors import BadModel, RecastError, UnsupportedOp
 from recast.formats._format import ReadOptions
 from recast.formats.mindspore import signature, tensors, wire
-from recast.formats.mindspore.branches import Branch, branched, taken_from_outside
+from recast.formats.mindspore.branches import Branch, branched
 from recast.formats.mindspore.reading import Refusal, handlers
 from recast.formats.mindspore.types import AttributeType
 from recast.graph.build import Builder
@@ -135,22 +135,8 @@ class Reader:
             raise BadModel("the graph has no output", str(self.path), _FIX)
         for name, result in zip(names, results, strict=True):
             self.builder.output(self.value(result), name)
-        self._drop_unused()
+        self.builder.drop_unused()
         return self.builder.model()
-
-    def _drop_unused(self) -> None:
-        """Leave out what no output needs: parts of tuples, weights that were joined, shapes."""
-        needed = {id(v) for v in self.builder.outputs}
-        kept = []
-        for node in reversed(self.builder.nodes):
-            if any(id(v) in needed for v in node.outputs):
-                needed.update(id(v) for v in (*node.inputs, *taken_from_outside(node)) if v is not None)
-                kept.append(node)
-            else:
-                for index in range(len(node.inputs)):
-                    node.replace_input_with(index, None)
-        self.builder.nodes = kept[::-1]
-        self.builder.initializers = {n: v for n, v in self.builder.initializers.items() if id(v) in needed}
 
     # --- values ---
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recast._util.bounded import as_bad_model
-from recast.errors import BadModel, RecastError, UnsupportedOp, UnsupportedType
+from recast.errors import BadModel, RecastError, UnsupportedType, unread
 from recast.formats._format import ReadOptions
 from recast.formats.openvino.call import Call
 from recast.formats.openvino.ir_file import File, Layer, load
@@ -74,12 +74,7 @@ def _check_known(file: File) -> None:
         if layer.kind not in known or not layer.opset.startswith("opset"):
             unknown.setdefault(f"{layer.kind[:60]} ({layer.opset[:20] or 'no opset'})", []).append(layer.name)
     if unknown:
-        listed = [f"{kind} ({len(where)}×, first at '{where[0][:80]}')" for kind, where in unknown.items()]
-        raise UnsupportedOp(
-            f"{sum(map(len, unknown.values()))} operators cannot be read: {'; '.join(listed[:12])}",
-            file.where,
-            "convert the model that this IR was made from",
-        )
+        raise unread(unknown, file.where, "convert the model that this IR was made from")
 
 
 def _input(builder: Builder, name: str, layer: Layer, options: ReadOptions, where: str) -> ir.Value:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recast._util.bounded import as_bad_model
-from recast.errors import BadModel, BadShape, RecastError, UnsupportedOp
+from recast.errors import BadModel, BadShape, RecastError, UnsupportedOp, unread
 from recast.formats._format import ReadOptions
 from recast.formats.savedmodel.source import End, Source, load, reachable, refuse_changes
 from recast.graph.finding import attach
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from recast.formats.savedmodel.scope import Reading
     from recast.graph.build import Builder
-
-_SHOWN = 12
 
 
 def read(path: Path, options: ReadOptions | None = None) -> ir.Model:
@@ -43,7 +41,7 @@ def read(path: Path, options: ReadOptions | None = None) -> ir.Model:
 def _read(source: Source, options: ReadOptions) -> ir.Model:
     from recast.formats.savedmodel.names import names_of
     from recast.formats.savedmodel.scope import Reading, Scope
-    from recast.graph.build import Builder
+    from recast.graph.build import Builder, name_dims
 
     refuse_changes(source)
     reserved = {e.name for e in source.outputs} - {e.name for e in source.inputs}
@@ -58,14 +56,14 @@ def _read(source: Source, options: ReadOptions) -> ir.Model:
         results = [scope.thing(end.tensor) for end in source.outputs]
     except RecastError as error:
         if shared.unsupported and not isinstance(error, UnsupportedOp):
-            raise _refusal(shared) from error
+            raise unread(shared.unsupported, shared.source.where) from error
         raise
     if shared.unsupported:
-        raise _refusal(shared)
+        raise unread(shared.unsupported, shared.source.where)
     _outputs(shared, builder, results)
-    _drop_unused(builder)
+    builder.drop_unused()
     model = builder.model()
-    _name_dims(model)
+    name_dims(model)
     attach(model, shared.findings)
     return model
 
@@ -111,48 +109,3 @@ def _outputs(shared: Reading, builder: Builder, results: Sequence[object]) -> No
             continue
         shared.names.discard(end.name)
         builder.output(thing, end.name)
-
-
-def _refusal(shared: Reading) -> UnsupportedOp:
-    listed = [
-        f"{kind} ({len(nodes)}×, first at {nodes[0]})" if len(nodes) > 1 else f"{kind} (at {nodes[0]})"
-        for kind, nodes in shared.unsupported.items()
-    ]
-    more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
-    count = sum(len(v) for v in shared.unsupported.values())
-    return UnsupportedOp(
-        f"{count} operators cannot be read: {'; '.join(listed[:_SHOWN])}{more}",
-        shared.source.where,
-        "export the model without them",
-    )
-
-
-def _drop_unused(builder: Builder) -> None:
-    """Remove nodes whose results nobody uses (shape arithmetic that became constant) and their constants."""
-    wanted = set(map(id, builder.outputs))
-    kept = []
-    for node in reversed(builder.nodes):
-        if any(id(v) in wanted or v.uses() for v in node.outputs):
-            kept.append(node)
-            continue
-        for position in range(len(node.inputs)):
-            node.replace_input_with(position, None)
-    builder.nodes[:] = reversed(kept)
-    for name, value in list(builder.initializers.items()):
-        if not value.uses() and id(value) not in wanted:
-            del builder.initializers[name]
-
-
-def _name_dims(model: ir.Model) -> None:
-    """Give every unknown dimension a name."""
-    import onnx_ir as ir
-
-    for node in model.graph:
-        for value in node.outputs:
-            if value.shape is None or all(isinstance(d, int) or d.value is not None for d in value.shape):
-                continue
-            named = [
-                d if isinstance(d, int) or d.value is not None else f"{value.name}_{axis}"
-                for axis, d in enumerate(value.shape)
-            ]
-            value.shape = ir.Shape(named)

@@ -6,18 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recast._util.bounded import as_bad_model
-from recast.errors import RecastError, UnsupportedOp
+from recast.errors import RecastError, UnsupportedOp, unread
 from recast.formats._format import ReadOptions
 from recast.formats.tflite.read_file import File, Tensor, load
 from recast.graph.finding import attach
 
 if TYPE_CHECKING:
     import onnx_ir as ir
-
-    from recast.formats.tflite.read_scope import Reading
-    from recast.graph.build import Builder
-
-_SHOWN = 12
 
 
 def read(path: Path, options: ReadOptions | None = None) -> ir.Model:
@@ -56,15 +51,15 @@ def _read(file: File, options: ReadOptions) -> ir.Model:
         scope.run()
     except RecastError as error:
         if shared.unsupported and not isinstance(error, UnsupportedOp):
-            raise _refusal(shared) from error
+            raise unread(shared.unsupported, shared.file.where) from error
         raise
     if shared.unsupported:
-        raise _refusal(shared)
+        raise unread(shared.unsupported, shared.file.where)
     for name, index in zip(file.output_names, graph.outputs, strict=True):
         value = scope.raw_value(index)
         names.discard(name)
         builder.output(value, name)
-    _drop_unused(builder)
+    builder.drop_unused()
     model = builder.model()
     attach(model, shared.findings)
     return model
@@ -74,33 +69,3 @@ def _input_shape(name: str, tensor: Tensor, options: ReadOptions) -> list[int | 
     if name in options.inputs:
         return list(options.inputs[name])
     return [d if d >= 0 else ("batch" if axis == 0 else f"{name}_{axis}") for axis, d in enumerate(tensor.signature)]
-
-
-def _refusal(shared: Reading) -> UnsupportedOp:
-    listed = [
-        f"{kind} ({len(layers)}×, first at {layers[0]})" if len(layers) > 1 else f"{kind} (at {layers[0]})"
-        for kind, layers in shared.unsupported.items()
-    ]
-    more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
-    count = sum(len(v) for v in shared.unsupported.values())
-    return UnsupportedOp(
-        f"{count} operators cannot be read: {'; '.join(listed[:_SHOWN])}{more}",
-        shared.file.where,
-        "export the model without them",
-    )
-
-
-def _drop_unused(builder: Builder) -> None:
-    """Remove nodes whose results nobody uses (shape arithmetic that became constant) and their constants."""
-    wanted = set(map(id, builder.outputs))
-    kept = []
-    for node in reversed(builder.nodes):
-        if any(id(v) in wanted or v.uses() for v in node.outputs):
-            kept.append(node)
-            continue
-        for position in range(len(node.inputs)):
-            node.replace_input_with(position, None)
-    builder.nodes[:] = reversed(kept)
-    for name, value in list(builder.initializers.items()):
-        if not value.uses() and id(value) not in wanted:
-            del builder.initializers[name]

@@ -11,23 +11,21 @@ It must be exact for every type it takes, and works with symbolic dims wherever 
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Callable, Sequence
-from functools import cache
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
+from recast._util.registry import Registry
 from recast.graph.infer import infer_node, refine_node
 from recast.graph.view import attr, const, layer_of
 from recast.passes._editor import Editor, copy_origin
 
 Results = tuple[ir.Value | None, ...]
 Decomposition = Callable[["Expansion"], Results]
-_found: dict[str, Decomposition] = {}
-_fits: dict[str, Callable[[ir.Node], bool]] = {}
+decompositions: Registry[str, Decomposition] = Registry(__name__, __path__)
+decomposes = decompositions.register
 
 
 class Unfit(Exception):  # noqa: N818 no error: another way is tried, or the writer refuses with this reason
@@ -197,32 +195,6 @@ class Expansion:
         return value if value.dtype == dtype else self.op("Cast", value, to=int(dtype))
 
 
-def decomposes(
-    *op_types: str, when: Callable[[ir.Node], bool] | None = None
-) -> Callable[[Decomposition], Decomposition]:
-    """Register the decomposition of operators; of an ONNX function other nodes than ``when`` are inlined."""
-
-    def register(function: Decomposition) -> Decomposition:
-        for op_type in op_types:
-            if op_type in _found:
-                raise ValueError(f"two decompositions of {op_type}")
-            _found[op_type] = function
-            if when is not None:
-                _fits[op_type] = when
-        return function
-
-    return register
-
-
-@cache
-def decompositions() -> dict[str, Decomposition]:
-    """All decompositions by operator."""
-    for module in pkgutil.iter_modules(__path__):
-        importlib.import_module(f"{__name__}.{module.name}")
-    return _found
-
-
 def decomposable(node: ir.Node) -> bool:
-    """Whether there is a decomposition that is made for such a node."""
-    test = _fits.get(node.op_type) if node.op_type in decompositions() else None
-    return node.op_type in decompositions() and (test is None or test(node))
+    """Whether there is a decomposition that is made for such a node; of an ONNX function the others are inlined."""
+    return decompositions.takes(node.op_type, node)

@@ -6,16 +6,14 @@ float64 in the exact run, the graph's own types in the native run.
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
+from recast._util.registry import Registry
 from recast.graph.view import attr
 
 Result = np.ndarray | tuple[np.ndarray, ...]
@@ -52,25 +50,5 @@ class Call:
 
 
 Kernel = Callable[[Call], Result]
-_KERNELS: dict[str, Kernel] = {}
-
-
-def kernel(*op_types: str) -> Callable[[Kernel], Kernel]:
-    """Register the meaning of one or more operators of the standard domain."""
-
-    def register(function: Kernel) -> Kernel:
-        for op_type in op_types:
-            if op_type in _KERNELS:
-                raise ValueError(f"two kernels for {op_type}")
-            _KERNELS[op_type] = function
-        return function
-
-    return register
-
-
-@cache
-def kernels() -> Mapping[str, Kernel]:
-    """All kernels by operator."""
-    for module in pkgutil.iter_modules(__path__):
-        importlib.import_module(f"{__name__}.{module.name}")
-    return _KERNELS
+kernels: Registry[str, Kernel] = Registry(__name__, __path__)
+kernel = kernels.register

@@ -5,12 +5,11 @@ Operations of ``keras.ops`` (Keras 3) and TensorFlow functions (Keras 2) are reg
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
+
+from recast._util.registry import Registry
 
 if TYPE_CHECKING:
     from recast.formats.keras.call import LayerCall
@@ -37,7 +36,7 @@ class Entry:
     masking: Masking
 
 
-_ENTRIES: dict[str, Entry] = {}
+entries: Registry[str, Entry] = Registry(__name__, __path__)
 
 
 def _nothing(_: Any) -> list[Any]:
@@ -58,20 +57,10 @@ def reads(
 
     def register(handler: Handler) -> Handler:
         for name in class_names:
-            if name in _ENTRIES:
-                raise ValueError(f"two readers for {name}")
-            _ENTRIES[name] = Entry(handler, weights, children, masking)
+            entries.add(name, Entry(handler, weights, children, masking))
         return handler
 
     return register
-
-
-@cache
-def entries() -> dict[str, Entry]:
-    """All registered classes; the first call imports the modules of this folder."""
-    for module in pkgutil.iter_modules(__path__):
-        importlib.import_module(f"{__name__}.{module.name}")
-    return _ENTRIES
 
 
 def entry(layer: Layer) -> Entry | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from recast.formats.keras.writing import CHANNELS_FIRST, CHANNELS_LAST, Unfit, catalogue
+from recast.formats.keras.writing import CHANNELS_FIRST, CHANNELS_LAST, Unfit, handlers
 from recast.formats.keras.writing._context import Context, Poisoned, keras_dtype, keras_shape
 from recast.formats.keras.writing._network import Shape
 from recast.graph import view
@@ -12,7 +12,7 @@ from recast.graph import view
 
 def native(node: ir.Node) -> bool:
     """Whether a handler takes the node. Asked before the layout is chosen: image operators are tried channels-last."""
-    handler = catalogue().get(node.op_type)
+    handler = handlers().get(node.op_type)
     if handler is None or node.domain != "":
         return False
     first = node.inputs[0] if node.inputs else None

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Callable
-from functools import cache
 from typing import TYPE_CHECKING
+
+from recast._util.registry import Registry
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -17,30 +16,9 @@ if TYPE_CHECKING:
 # A handler gives the expression of the node's value(s), or host integers, or None where it emitted everything itself.
 Handler = Callable[["Emitter", "ir.Node"], "str | Ints | None"]
 
-_handlers: dict[str, Handler] = {}
+handlers: Registry[str, Handler] = Registry(__name__, __path__)
+writes = handlers.register
 
 
 class Refuse(Exception):
     """Raised by a handler: this node cannot be expressed, and why."""
-
-
-def writes(*op_types: str) -> Callable[[Handler], Handler]:
-    """Register a handler for operators of the standard domain."""
-
-    def register(handler: Handler) -> Handler:
-        for op_type in op_types:
-            if op_type in _handlers:
-                raise ValueError(f"two handlers write {op_type}")
-            _handlers[op_type] = handler
-        return handler
-
-    return register
-
-
-@cache
-def handlers() -> dict[str, Handler]:
-    """All handlers by operator."""
-    for module in pkgutil.iter_modules(__path__):
-        if not module.ispkg and not module.name.startswith("_"):
-            importlib.import_module(f"{__name__}.{module.name}")
-    return dict(_handlers)
