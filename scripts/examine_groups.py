@@ -5,12 +5,15 @@
     python scripts/examine_groups.py --applications [NAME,NAME]  # keras.applications, all or some, random weights
 
 For each model: the groups, the share of weights left after cutting random units of every group, and the largest
-difference of the outputs (of their scale) between the cut network and the one whose readers were set to zero.
+difference of the outputs (of their scale) between the cut network and the one whose readers were set to zero. Hidden
+sizes are examined apart (``NAME, hidden``), against the network whose normalisations count only what stays.
+``benchmarks/results/groups.json`` keeps the latest row of each network.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import sys
 import tempfile
@@ -26,16 +29,19 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 warnings.simplefilter("ignore")
 
+from _bench import RESULTS, save  # noqa: E402
 from tests.compression.test_groups import outputs, size, some, zeroed  # noqa: E402
+from tests.compression.test_width import OPTIONS, masked  # noqa: E402
 
 import recast  # noqa: E402
 from recast import passes  # noqa: E402
 from recast.compression._method import Plan  # noqa: E402
 from recast.compression.apply import apply  # noqa: E402
-from recast.compression.groups import find  # noqa: E402
+from recast.compression.groups import Groups, find  # noqa: E402
 from recast.compression.prune.structured import PASSES  # noqa: E402
 from recast.graph.view import dims  # noqa: E402
 
+NARROW = {"ConvNeXtLarge": 4, "ConvNeXtXLarge": 4}  # times fewer channels: whole, they take gigabytes
 ALLOWED = 1e-3  # of the outputs' scale, float32 in ONNX Runtime: deep networks add rounding up
 TEXT = {"hidden_size": 12, "num_hidden_layers": 2, "num_attention_heads": 3, "intermediate_size": 23}
 TOKENS = 37
@@ -56,6 +62,11 @@ def _gpt2(t: Any) -> Any:
     return t.GPT2LMHeadModel(t.GPT2Config(vocab_size=TOKENS, n_positions=29, n_embd=12, n_layer=2, n_head=3))
 
 
+def _llama(t: Any) -> Any:
+    heads = {"head_dim": 4, "num_key_value_heads": 1, "tie_word_embeddings": True}
+    return t.LlamaForCausalLM(t.LlamaConfig(vocab_size=TOKENS, max_position_embeddings=29, **TEXT, **heads))
+
+
 def _vit(t: Any) -> Any:
     return t.ViTForImageClassification(t.ViTConfig(image_size=21, patch_size=7, num_labels=5, num_channels=3, **TEXT))
 
@@ -66,7 +77,8 @@ def _convnext(t: Any) -> Any:
 
 
 MAKERS: dict[str, Callable[[Any], Any]] = {
-    "BERT": _bert, "DistilBERT": _distilbert, "GPT-2": _gpt2, "ViT": _vit, "ConvNeXt": _convnext,
+    "BERT": _bert, "DistilBERT": _distilbert, "GPT-2": _gpt2, "Llama": _llama, "ViT": _vit,
+    "ConvNeXt": _convnext,
 }  # fmt: skip
 
 
@@ -90,9 +102,10 @@ def transformers_nets(folder: Path) -> Iterator[tuple[str, Path]]:
 def applications(names: list[str], folder: Path) -> Iterator[tuple[str, Path]]:
     """Files of ``keras.applications``, each made when it is wanted and removed afterwards."""
     for name in names:
-        maker = ROOT / "benchmarks" / "applications.py"
-        subprocess.run([sys.executable, str(maker), name, str(folder)], check=True, capture_output=True)
-        yield name, folder / f"{name}.keras"
+        maker, thinner = ROOT / "benchmarks" / "applications.py", f"/{NARROW[name]}" if name in NARROW else ""
+        made = [sys.executable, str(maker), name + thinner, str(folder), ".keras"]
+        subprocess.run(made, check=True, capture_output=True)
+        yield name + thinner, folder / f"{name}.keras"
         for file in folder.glob(f"{name}.*"):
             file.unlink()
 
@@ -115,25 +128,36 @@ def feeds(model: ir.Model, rng: np.random.Generator) -> dict[str, np.ndarray]:
     return made
 
 
-def examine(path: str) -> tuple[int, int, float, float]:
+def examine(model: ir.Model, groups: Groups) -> dict[str, Any]:
     """Groups, units, share of the weights left, largest difference."""
-    model = recast.load(path)
-    passes.run(model, PASSES, passes.PassOptions())
     rng = np.random.default_rng(7)
-    groups = find(model)
-    gone = some(groups, rng)
+    gone = some(groups, rng, 0.7 if groups.stream else 1.0)
     small = apply(model, Plan("cut", tuple(groups.edits(gone))))
     given = feeds(model, rng)
     worst = 0.0
     whole = outputs(model, given)
     heard = [not np.array_equal(a, b) for a, b in zip(whole, outputs(small, given), strict=True)]
     assert not gone or any(heard), "the cut is not heard at all: nothing would be seen"
-    for wanted, found in zip(outputs(zeroed(model, groups, gone), given), outputs(small, given), strict=True):
+    zero = masked if groups.stream else zeroed
+    for wanted, found in zip(outputs(zero(model, groups, gone), given), outputs(small, given), strict=True):
         assert wanted.shape == found.shape
         assert np.isfinite(wanted).all(), "the outputs are no numbers: nothing would be seen"
         scale = float(np.abs(wanted).max()) or 1.0
         worst = max(worst, float(np.abs(found - wanted).max()) / scale)
-    return len(groups.groups), sum(len(g.units) for g in groups.groups), size(small) / max(1, size(model)), worst
+    units = sum(len(g.units) for g in groups.groups)
+    verdict = "equal" if worst <= ALLOWED and gone else "DIFFERENT" if gone else "nothing can be cut"
+    left = size(small) / max(1, size(model))
+    return {"groups": len(groups.groups), "units": units, "left": left, "difference": worst, "verdict": verdict}
+
+
+def examined(name: str, path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """One network: its groups, and its hidden sizes if it has any."""
+    model = recast.load(str(path))
+    passes.run(model, PASSES, OPTIONS)
+    yield name, examine(model, find(model))
+    hidden = find(model, stream=True)
+    if hidden.groups:
+        yield f"{name}, hidden", examine(model, hidden)
 
 
 def chosen(folder: Path) -> Iterator[tuple[str, Path]]:
@@ -154,13 +178,15 @@ def chosen(folder: Path) -> Iterator[tuple[str, Path]]:
 
 def main() -> int:
     """Exit code 1 where a cut changed the outputs."""
+    kept = RESULTS / "groups.json"
+    rows: dict[str, dict[str, Any]] = json.loads(kept.read_text()) if kept.exists() else {}
     bad = count = 0
     with tempfile.TemporaryDirectory(prefix="recast-groups-") as folder:
-        for name, path in chosen(Path(folder)):
-            groups, units, left, worst = examine(str(path))
-            verdict = "equal" if worst <= ALLOWED and groups else "DIFFERENT" if groups else "nothing can be cut"
-            bad, count = bad + (verdict != "equal"), count + 1
-            print(f"{name:28s} {groups:5d} groups {units:7d} units {left:6.1%} left {worst:9.1e} {verdict}", flush=True)
+        for name, row in (found for net in chosen(Path(folder)) for found in examined(*net)):
+            bad, count = bad + (row["verdict"] != "equal"), count + 1
+            rows[name] = row
+            save("groups", rows)
+            print("{:28s} {:5d} groups {:7d} units {:6.1%} left {:9.1e} {}".format(name, *row.values()), flush=True)
     print(f"{count - bad} of {count} equal")
     return int(bad > 0)
 

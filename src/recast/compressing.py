@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from recast import formats, pipeline, prove
 from recast._util import atomic, progress
 from recast._util.child import TensorSpec
-from recast.compression._method import Needs, Plan, Statistics
+from recast.compression._method import Method, Needs, Plan, Statistics
 from recast.compression.gate import Comparison, Limits, reasons
 from recast.compression.recipe import Step, Steps
 from recast.errors import BadRecipe, MissingDependency
@@ -118,7 +118,7 @@ def compress(
     for method in methods:
         progress.emit("planning")
         changed = changed.clone()
-        findings += _run_passes(changed, method.passes)
+        findings += _run_passes(changed, method)
         statistics = _statistics(changed, method.needs(changed), data.fitted, (writer.name, settings.seed))
         plan = method.plan(changed, statistics)
         progress.emit(f"applying {plan.method}")
@@ -171,10 +171,11 @@ def _applied(model: ir.Model, plan: Plan) -> ir.Model:
     return apply(model, plan)
 
 
-def _run_passes(model: ir.Model, names: tuple[str, ...]) -> tuple[Finding, ...]:
+def _run_passes(model: ir.Model, method: Method) -> tuple[Finding, ...]:
     from recast import passes
 
-    return tuple(passes.run(model, names, passes.PassOptions()))
+    options = passes.PassOptions(keep_tied=getattr(method, "keep_tied", False))
+    return tuple(passes.run(model, method.passes, options))
 
 
 @dataclass(frozen=True)

@@ -31,11 +31,11 @@ def zeroed(model: ir.Model, groups: Groups, gone: set[int]) -> ir.Model:
     return apply(model, Plan("zero", tuple(SetWeight(n, a) for n, a in arrays.items())))
 
 
-def some(groups: Groups, rng: np.random.Generator) -> set[int]:
-    """About half of the units of every group, at least one of each staying."""
+def some(groups: Groups, rng: np.random.Generator, most: float = 1.0) -> set[int]:
+    """About half of the units of every group, at most that share; at least one of each stays."""
     gone: set[int] = set()
     for group in groups.groups:
-        count = int(rng.integers(1, len(group.units)))
+        count = int(rng.integers(1, max(2, int(most * len(group.units)))))
         gone |= set(rng.choice(group.units, count, replace=False).tolist())
     return gone
 

@@ -5,6 +5,10 @@ of a convolution, of its bias, of the normalisation behind it, of whatever it is
 it). Units alike in where they occur form a *group*: the channels of one block, the heads of one attention.
 The idea of dependency groups is that of Fang et al., DepGraph: Towards Any Structural Pruning (CVPR 2023); here the
 dependencies come from named dims, entry by entry, so concatenation, padding, splits and reshapes need no special case.
+
+An axis that a layer normalisation takes means over (the hidden size of a transformer, its *stream*) stays: its cut
+entries would be missed in the means. ``find(model, stream=True)`` finds these axes and no others: what is left of a cut
+network is then normalised by its own means.
 """
 
 from __future__ import annotations
@@ -54,6 +58,7 @@ class Groups:
 
     def __init__(self, atoms: Atoms) -> None:
         self._atoms = atoms
+        self.stream = atoms.stream
         self._label, self._free = atoms.labels()
         self.uses: tuple[Use, ...] = tuple(atoms.uses)
 
@@ -95,9 +100,17 @@ class Groups:
         made = []
         for key, members in alike.items():
             places = tuple(self.places[n] for n, _ in key)
-            if len(members) > 1 and any(not p.read for p in places):
+            if len(members) > 1 and any(not p.read for p in places) and self._wanted(members[0]):
                 made.append(Group(_name(places), np.array(sorted(members)), places))
         return tuple(made)
+
+    def _wanted(self, unit: int) -> bool:
+        return not self.stream or unit in self._counted
+
+    @cached_property
+    def _counted(self) -> set[int]:
+        """Units that a normalisation takes means over."""
+        return {int(unit) for atoms in self._atoms.counted for unit in self._label[atoms]}
 
     def edits(self, remove: Iterable[int]) -> list[Edit]:
         """Everything that changes when these units go."""
@@ -114,9 +127,9 @@ class Groups:
         return edits
 
 
-def find(model: ir.Model) -> Groups:
-    """The groups of a model (its main graph). The model is not changed."""
-    atoms = Atoms()
+def find(model: ir.Model, stream: bool = False) -> Groups:
+    """The groups of a model (its main graph), or those of its streams. The model is not changed."""
+    atoms = Atoms(stream=stream)
     rules.walk(atoms, model.graph)
     return Groups(atoms)
 

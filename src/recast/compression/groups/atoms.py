@@ -42,12 +42,16 @@ class Atoms:
     """The state of the walk over one graph.
 
     Attributes:
+        stream: axes that a normalisation takes means over may be cut; its means are then those of what is left.
         uses: contractions, in the order of the graph.
         follows: constants and attributes that a cut changes.
+        counted: entries that such means are taken over.
     """
 
+    stream: bool = False
     uses: list[Use] = field(default_factory=list)
     follows: list[Follow] = field(default_factory=list)
+    counted: list[np.ndarray] = field(default_factory=list)
     _parent: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     _count: int = 0
     _joins: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)

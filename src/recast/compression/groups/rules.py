@@ -80,15 +80,20 @@ def _contract(atoms: Atoms, node: ir.Node, axis: int, weight_axis: int) -> None:
     if x is None or w is None:
         return
     atoms.join(atoms.of(x)[axis], atoms.of(w)[weight_axis])
-    atoms.uses.append(Use(node, x, axis % len(atoms.of(x)), w, weight_axis % len(atoms.of(w))))
+    weight_axis %= len(atoms.of(w))
+    turn = w.producer()
+    if turn is not None and turn.op_type == "Transpose" and turn.inputs[0] is not None:  # a table that is the head, too
+        weight_axis = int(attr(turn, "perm", list(range(len(atoms.of(w))))[::-1])[weight_axis])
+        w = turn.inputs[0]
+    atoms.uses.append(Use(node, x, axis % len(atoms.of(x)), w, weight_axis))
 
 
 def _static(value: ir.Value | None) -> bool:
-    """A weight: a constant, or a constant behind DequantizeLinear."""
+    """A weight: a constant, or a constant behind DequantizeLinear or Transpose."""
     if value is None:
         return False
     producer = value.producer()
-    if producer is not None and producer.op_type in ("DequantizeLinear", "Cast"):
+    if producer is not None and producer.op_type in ("DequantizeLinear", "Cast", "Transpose"):
         return _static(producer.inputs[0])
     return value.const_value is not None
 
@@ -277,11 +282,22 @@ def _along(atoms: Atoms, node: ir.Node) -> None:
 def _trailing(atoms: Atoms, node: ir.Node) -> None:
     x = list(_first(atoms, node))
     axis = int(attr(node, "axis", -1)) % len(x)
+    if atoms.stream and axis == len(x) - 1 and len([v for v in node.outputs if v.name]) == 1:
+        for value in node.inputs[1:]:
+            if value is not None:
+                x[axis] = atoms.join(x[axis], atoms.of(value)[-1])
+        _count(atoms, x[axis])
+        return _all(atoms, node, x)
     atoms.fix(*x[axis:])
     for value in node.inputs[1:]:
         atoms.fix(*atoms.of(value))
     x[axis:] = [None] * (len(x) - axis)
-    _all(atoms, node, x)
+    return _all(atoms, node, x)
+
+
+def _count(atoms: Atoms, axis: Axis) -> None:
+    if axis is not None:
+        atoms.counted.append(axis)
 
 
 @rule("reduce")
@@ -295,6 +311,9 @@ def _reduce(atoms: Atoms, node: ir.Node) -> None:
     else:
         axes = [int(a) for a in given.reshape(-1)] if given is not None and given.size else list(range(len(x)))
     gone = {a % len(x) for a in axes}
-    atoms.fix(*(x[a] for a in gone))
     kept = bool(attr(node, "keepdims", 1))
+    if atoms.stream and node.op_type == "ReduceMean" and kept and gone == {len(x) - 1}:  # as normalisations take it
+        _count(atoms, x[-1])
+    else:
+        atoms.fix(*(x[a] for a in gone))
     return _all(atoms, node, [None if i in gone else a for i, a in enumerate(x) if kept or i not in gone])

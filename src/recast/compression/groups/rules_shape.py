@@ -142,9 +142,10 @@ def _expand(atoms: Atoms, node: ir.Node) -> None:
         else:
             made.append(axis)
     if node.op_type == "Expand" and any(a is not None for a in made):
-        if const(node.inputs[1]) is None:
+        if const(node.inputs[1]) is not None:
+            atoms.follows.append(Follow("shape", node, tuple(made)))
+        elif not _follow_pieces(atoms, node, made):
             return keep(atoms, node)
-        atoms.follows.append(Follow("shape", node, tuple(made)))
     return _all(atoms, node, made)
 
 

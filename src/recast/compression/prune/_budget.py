@@ -26,6 +26,7 @@ _UNITS = {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9}
 _TIMES = {"US": 1e-6, "MS": 1e-3, "S": 1.0}
 _TURNS = 12  # halvings: the share that goes is found to 1/4096
 _ROUNDS = 8  # turns of a measured latency
+_MIXES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
 @dataclass(frozen=True)
@@ -137,12 +138,22 @@ def least(
     return high
 
 
-def worth(groups: Sequence[Group], values: list[np.ndarray], budgets: Sequence[Budget]) -> list[np.ndarray]:
-    """Importance for what cutting the unit saves: of each kind that a budget names, relative to all groups' savings."""
+def mixes(budgets: Sequence[Budget]) -> tuple[float, ...]:
+    """How much of a unit's savings may be parameters, where work is limited, too."""
+    return _MIXES if len({b.kind == "parameters" for b in budgets}) > 1 else (0.5,)
+
+
+def worth(groups: Sequence[Group], values: list[np.ndarray], budgets: Sequence[Budget], mix: float) -> list[np.ndarray]:
+    """Importance for what cutting the unit saves, relative to all groups' savings.
+
+    ``mix``: where budgets limit both, savings are this share parameters, the rest multiply-accumulates (0–1).
+    """
+    kinds = {b.kind == "parameters" for b in budgets}
     spared = np.zeros(len(groups))
-    for kind in dict.fromkeys(b.kind for b in budgets):
-        each = np.array([_saved(g, kind) for g in groups])
-        spared += each / max(sum(e * len(g.units) for e, g in zip(each, groups, strict=True)), 1e-30)
+    for parameters in kinds:
+        each = np.array([_saved(g, "parameters" if parameters else "macs") for g in groups])
+        share = 1.0 if len(kinds) == 1 else mix if parameters else 1 - mix
+        spared += share * each / max(sum(e * len(g.units) for e, g in zip(each, groups, strict=True)), 1e-30)
     return [v / max(s, 1e-30) for v, s in zip(values, spared, strict=True)]
 
 

@@ -20,6 +20,8 @@ from recast.errors import BadRecipe
 from recast.graph.finding import Finding
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import onnx_ir as ir
 
 Criterion = Literal["l1", "l2", "bn-scale", "activation", "taylor"]
@@ -37,7 +39,8 @@ class Structured:
         amount: share of the units to cut, 0–1 (exclusive); without a budget 0.5.
         criterion: what makes a unit important; ``activation`` and ``taylor`` look at samples.
         scope: ``uniform``: the same share of each group; ``global``: the least important of all groups, by importance
-            over the mean of the group; ``taylor`` by importance as it is, with a budget for what cutting a unit saves.
+            over the mean of the group; ``taylor`` by importance as it is, with a budget for what cutting a unit saves
+            (of several budgets each counts as much as it has to, so that as little importance as possible is lost).
         multiple: keep a multiple of so many (8 suits most kernels); small groups keep at least one unit.
         repair: ``least-squares``: readers take over what the cut units gave, as far as the kept ones tell it, and
             normalisations get new statistics; ``none``.
@@ -55,6 +58,8 @@ class Structured:
     budget: str = ""
 
     passes: ClassVar[tuple[str, ...]] = PASSES
+    keep_tied: ClassVar[bool] = True
+    stream: ClassVar[bool] = False  # see ``groups.find``
 
     def __post_init__(self) -> None:
         if self.amount is not None and self.budget:
@@ -77,12 +82,12 @@ class Structured:
 
     def plan(self, model: ir.Model, statistics: Statistics) -> Plan:
         """Which units go, what that cuts, and the readers' new weights."""
-        groups = find(model)
+        groups = find(model, self.stream)
         values = _importance.measure(model, groups, self.criterion, statistics)
-        share = self.amount or DEFAULT
+        share, mix = self.amount or DEFAULT, 0.5
         if self.budget:
-            share = self._share(model, groups, values, statistics)
-        chosen = choose(groups.groups, values, self, share)
+            share, mix = self._least(model, groups, values, statistics)
+        chosen = choose(groups.groups, values, self, share, mix)
         gone = {int(u) for units in chosen for u in units}
         if not gone:
             return Plan("structured", skips=(Skip("the whole model", _why(groups, self)),))
@@ -103,20 +108,36 @@ class Structured:
         notes: dict[str, Any] = {"units before and after": table, "cut": len(gone), "share": share}
         return Plan("structured", tuple(edits), skips, findings, notes)
 
-    def _share(self, model: ir.Model, groups: Groups, values: list[np.ndarray], statistics: Statistics) -> float:
-        """The smallest share that meets the budget."""
+    def _least(
+        self, model: ir.Model, groups: Groups, values: list[np.ndarray], statistics: Statistics
+    ) -> tuple[float, float]:
+        """The smallest share that meets the budget, and the ranking (``choose``) that loses least importance by it."""
+        budgets = _budget.parse(self.budget)
+        found = []
+        for mix in _budget.mixes(budgets) if self.scope == "global" and self.criterion == "taylor" else (0.5,):
 
-        def cut(share: float) -> ir.Model | None:
-            gone = [int(u) for units in choose(groups.groups, values, self, share) for u in units]
-            return apply(model, Plan("structured", tuple(groups.edits(gone)))) if gone else None
+            def chosen(share: float, mix: float = mix) -> list[np.ndarray]:
+                return choose(groups.groups, values, self, share, mix)
 
-        return _budget.least(cut, model, _budget.parse(self.budget), statistics.samples)
+            def cut(share: float, chosen: Callable[[float], list[np.ndarray]] = chosen) -> ir.Model | None:
+                gone = [int(u) for units in chosen(share) for u in units]
+                return apply(model, Plan("structured", tuple(groups.edits(gone)))) if gone else None
+
+            share = _budget.least(cut, model, budgets, statistics.samples)
+            lost = sum(
+                float(v[np.isin(g.units, u)].sum())
+                for g, v, u in zip(groups.groups, values, chosen(share), strict=True)
+            )
+            found.append((lost, share, mix))
+        return min(found)[1:]
 
 
-def choose(groups: tuple[Group, ...], values: list[np.ndarray], options: Structured, share: float) -> list[np.ndarray]:
-    """The units of each group that go: the least important ones."""
+def choose(
+    groups: tuple[Group, ...], values: list[np.ndarray], options: Structured, share: float, mix: float = 0.5
+) -> list[np.ndarray]:
+    """The units of each group that go: the least important ones. ``mix``: see ``_budget.worth``."""
     if options.scope == "global":
-        scaled = _worth(groups, values, options)
+        scaled = _worth(groups, values, options, mix)
         every = np.sort(np.concatenate(scaled)) if scaled else np.zeros(0)
         limit = every[min(int(len(every) * share), len(every) - 1)] if len(every) else 0.0
         wanted = [int((s < limit).sum()) for s in scaled]
@@ -137,7 +158,7 @@ def choose(groups: tuple[Group, ...], values: list[np.ndarray], options: Structu
     return found
 
 
-def _worth(groups: tuple[Group, ...], values: list[np.ndarray], options: Structured) -> list[np.ndarray]:
+def _worth(groups: tuple[Group, ...], values: list[np.ndarray], options: Structured, mix: float) -> list[np.ndarray]:
     """Importance that can be compared between groups.
 
     Taylor values are changes of one loss and are compared as they are; norms are measured by the group's mean.
@@ -146,10 +167,12 @@ def _worth(groups: tuple[Group, ...], values: list[np.ndarray], options: Structu
         return [v / max(float(v.mean()), 1e-30) for v in values]
     if not options.budget:
         return values
-    return _budget.worth(groups, values, _budget.parse(options.budget))
+    return _budget.worth(groups, values, _budget.parse(options.budget), mix)
 
 
 def _why(groups: Groups, options: Structured) -> str:
+    if not groups.groups and options.stream:
+        return "no axis that can be cut is one that a layer normalisation takes means over"
     if not groups.groups:
         return "no channels, neurons or heads can be cut: every axis reaches an input, an output or an unknown operator"
     return f"this share of the largest group's {max(len(g.units) for g in groups.groups)} units is none"
