@@ -56,7 +56,7 @@ def certificate(
             "seed": report.seed,
             "tolerances": [t.as_dict() for _, t in sorted(report.tolerances.items())],
             "resolution": report.resolution,
-            "feeds": [_feed(f) for f in report.feeds],
+            "feeds": [_feed(f, f in report.proofs) for f in report.feeds],
             "wrong": None
             if report.wrong is None
             else {"kind": report.wrong.kind, "what": report.wrong.what, "where": report.wrong.where},
@@ -87,10 +87,10 @@ def _facts(path: Path, name: str) -> dict[str, Any]:
     return {"name": name, "size_bytes": path.stat().st_size, "sha256": digest}
 
 
-def _feed(record: FeedRecord) -> dict[str, Any]:
+def _feed(record: FeedRecord, counts: bool) -> dict[str, Any]:
     return {
         "name": record.name,
-        "counts": record.counts,
+        "counts": counts,
         "shapes": {n: list(s) for n, s in record.shapes.items()},
         "outputs": [_difference(d) for d in record.differences],
     }

@@ -75,9 +75,16 @@ class Report:
         return self.wrong is None and bool(self.feeds) and all(f.accepted for f in self.feeds)
 
     @property
+    def proofs(self) -> list[FeedRecord]:
+        """Runs that count. Constant outputs (saturated, as on large inputs) do only if no varied run fails to count:
+        they cannot stand in for what rounding hides there."""
+        hidden = any(f.varied and not f.counts for f in self.feeds)
+        return [f for f in self.feeds if f.counts and (f.varied or not hidden)]
+
+    @property
     def resolution(self) -> float | None:
         """The best run's allowed error, relative to the outputs' scale: much smaller faults could not be seen."""
-        return min((max(d.slack for d in f.differences) for f in self.feeds if f.counts), default=None)
+        return min((max(d.slack for d in f.differences) for f in self.proofs), default=None)
 
     @property
     def worst(self) -> Difference | None:
