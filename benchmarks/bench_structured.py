@@ -5,6 +5,8 @@ the same samples in the same order, as many steps, the same optimiser (AdamW, co
 held-out loss counts. ``recast``: one recipe, ``Prune(budget) >> Distill(original)``. ``peer``: Torch-Pruning's
 GroupNormPruner, trained with plain labels, and with the same distillation loss. The samples are training images, the
 accuracy is that of test images (both JPEG). ``--model resnet20 --epochs 4 --seeds 2 --images 1000`` choose.
+``--keep FOLDER`` keeps what each arm of each seed got right, so that a run that was cut off goes on from there;
+``--only recast`` (or ``peer``) with it runs some arms for a later call that prints the table.
 """
 
 from __future__ import annotations
@@ -111,7 +113,7 @@ class Arena:
         return facts, torch.cat(parts).argmax(dim=1).numpy() == self.task.labels
 
 
-OURS: dict[str, Any] = {"criterion": "taylor", "scope": "global"}
+OURS: dict[str, Any] = {"criterion": "taylor", "scope": "global", "samples": 512}
 
 
 def right(path: Path, task: labelled.Task) -> np.ndarray:
@@ -148,6 +150,8 @@ def main() -> None:
     add("--seeds", type=int, default=2)
     add("--images", type=int, default=1000)
     add("--samples", type=int, default=3556, help="nine tenths are trained on, in batches of 64")
+    add("--keep", type=Path, help="a folder")
+    add("--only", default="", help="the beginning of an arm's name")
     given = parser.parse_args()
     torch.set_num_threads(1)
     factory = f"{ROOT / 'tests' / 'formats' / 'torch' / 'nets.py'}:{given.model}"
@@ -164,7 +168,9 @@ def main() -> None:
         arena = Arena(
             given.model, given.ratio, given.epochs, original, folder / "calibration.npz", folder / "test.npz", task
         )
-        run(arena, given, folder)
+        if given.keep is not None:
+            given.keep.mkdir(parents=True, exist_ok=True)
+        run(arena, given, given.keep or folder)
 
 
 def run(arena: Arena, given: Any, folder: Path) -> None:
@@ -178,10 +184,22 @@ def run(arena: Arena, given: Any, folder: Path) -> None:
     correct: dict[str, list[np.ndarray]] = {name: [] for name in arms}
     for seed in range(given.seeds):
         for name, arm in arms.items():
-            facts, found = arm(seed)
+            if not name.startswith(given.only):
+                continue
+            kept = (
+                folder
+                / f"{given.model}-{given.epochs}-{given.samples}-{given.images}-{name.replace(' ', '')}{seed}.npz"
+            )
+            if not kept.exists():
+                facts, found = arm(seed)
+                np.savez(kept, facts=np.array(facts), found=found)
+            with np.load(kept) as held:
+                facts, found = held["facts"].tolist(), held["found"]
             correct[name].append(found)
             rows.append([name, seed, *facts, float(found.mean())])
             print(rows[-1], flush=True)
+    if given.only:
+        return
     steps = given.epochs * (int(given.samples * 0.9) // 64)
     heads = ["arm", "seed", "× fewer MACs", "smaller by", "accuracy"]
     table(f"{given.model}: {steps} steps of 64 for each arm, {given.images} test images", heads, rows)

@@ -10,10 +10,10 @@ import pytest
 
 import recast
 from recast import passes
-from recast.compression._method import Statistics
+from recast.compression._method import Plan, Statistics
 from recast.compression.apply import apply
 from recast.compression.groups import find
-from recast.compression.prune import _repair
+from recast.compression.prune import _repair, _statistics
 from recast.compression.prune._importance import measure
 from recast.compression.prune.structured import PASSES, Structured
 from recast.errors import BadRecipe
@@ -92,6 +92,22 @@ def test_regression_against_numpy(rng: np.random.Generator) -> None:
     best = np.linalg.lstsq(design, rows[:, cut], rcond=None)[0]
     found = rows[:, ~cut] @ guess.T + offset
     assert np.square(found - rows[:, cut]).mean() < 1.05 * np.square(design @ best - rows[:, cut]).mean() + 1e-3
+
+
+def test_offsets_that_a_normalisation_takes_away_again_are_not_stored(rng: np.random.Generator) -> None:
+    """A convolution without a bias gets none: the measured mean of the normalisation behind it holds the offset."""
+    model, given = NETS["plain"](rng), samples((64, 3, 11, 13), rng)
+    assert given.samples is not None
+    model = apply(model, Plan("own statistics", tuple(_statistics.edits(model, given.samples))))
+    plan = Structured(0.4).plan(model, given)
+    small = apply(model, plan)
+    assert [len(n.inputs) for n in small.graph if n.op_type == "Conv"] == [2, 2]
+    assert cost.of(small).macs < cost.of(model).macs
+    x = {"x": rng.standard_normal((32, 3, 11, 13)).astype(np.float32)}
+    apart = {}
+    for name, edits in {"repaired": plan, "not": Structured(0.4, repair="none").plan(model, given)}.items():
+        apart[name] = np.abs(outputs(apply(model, edits), x)[0] - outputs(model, x)[0]).mean()
+    assert apart["repaired"] < apart["not"]
 
 
 def test_options_are_checked() -> None:

@@ -26,7 +26,7 @@ _UNITS = {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9}
 _TIMES = {"US": 1e-6, "MS": 1e-3, "S": 1.0}
 _TURNS = 12  # halvings: the share that goes is found to 1/4096
 _ROUNDS = 8  # turns of a measured latency
-_MIXES = (0.0, 0.25, 0.5, 0.75, 1.0)
+_MIXES = (0.0, 0.125, 0.25, 0.5, 0.75, 1.0)
 
 
 @dataclass(frozen=True)

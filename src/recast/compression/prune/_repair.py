@@ -17,6 +17,7 @@ import numpy as np
 from recast.compression.edits import Edit, SetInput, SetWeight
 from recast.compression.groups import Groups
 from recast.compression.groups.atoms import Use
+from recast.compression.prune import _statistics
 from recast.graph.finding import Finding
 from recast.graph.view import attr, layer_of
 
@@ -109,11 +110,17 @@ def _one(use: Use, cut: np.ndarray, moments: Moments, arrays: dict[str, np.ndarr
     moved[..., ~cut] += moved[..., cut] @ guess
     made = arrays[name] = np.moveaxis(moved, -1, use.weight_axis).astype(weight.dtype)
     found: list[Edit] = [SetWeight(name, made, "repaired")]
-    if bias is not None:
+    if bias is not None and not _absorbed(use):
         per_output = shift.reshape(len(bias), -1).sum(axis=1)  # every place of a kernel adds its own
         if np.any(bias + per_output):
             found.append(SetInput(use.node.name or "", 2, (bias + per_output)[stay].astype(weight.dtype)))
     return found
+
+
+def _absorbed(use: Use) -> bool:
+    """Whether a normalisation takes the offset away again: it gets its mean from the cut network (``_statistics``)."""
+    readers = [u.node for v in use.node.outputs for u in v.uses()]
+    return bool(readers) and all(_statistics.measured(n) for n in readers) and not use.node.outputs[0].is_graph_output()
 
 
 def _bias(use: Use) -> np.ndarray | None:

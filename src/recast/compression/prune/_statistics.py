@@ -44,12 +44,20 @@ def edits(model: ir.Model, samples: Samples) -> list[Edit]:
     return made
 
 
+def measured(node: ir.Node) -> bool:
+    """Whether a node is a normalisation whose statistics ``edits`` measures anew."""
+    if node.op_type != "BatchNormalization" or any(v is None or v.const_value is None for v in node.inputs[1:]):
+        return False
+    x, _, _, mean, variance = node.inputs
+    return x is not None and x.shape is not None and all(v is not None and len(v.uses()) == 1 for v in (mean, variance))
+
+
 def _open(graph: ir.Graph, node: ir.Node) -> tuple[str, str, str, str] | None:
     """Replace one normalisation by one that uses its batch's own statistics: names of these, and of the weights."""
-    if node.op_type != "BatchNormalization" or any(v is None or v.const_value is None for v in node.inputs[1:]):
+    if not measured(node):
         return None
     x, scale, bias, mean, variance = node.inputs
-    if any(len(list(v.uses())) > 1 for v in (mean, variance) if v is not None) or x is None or x.shape is None:
+    if x is None or x.shape is None:
         return None
     editor = Editor(graph)
     rank = len(x.shape)
