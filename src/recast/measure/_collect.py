@@ -34,7 +34,15 @@ class Session:
         settings.enable_mem_pattern = False
         levels = ort.GraphOptimizationLevel
         settings.graph_optimization_level = levels.ORT_ENABLE_ALL if options.get("optimise") else levels.ORT_DISABLE_ALL
-        self._session = ort.InferenceSession(path, settings, providers=["CPUExecutionProvider"])
+        try:
+            self._session = ort.InferenceSession(path, settings, providers=["CPUExecutionProvider"])
+        except RuntimeError:
+            # Its blocked layout (NCHWc) loses a convolution's result that is added to another one's and wanted as well
+            # ("Failed to find node output"), where channels fill no block.
+            if not options.get("optimise"):
+                raise
+            settings.graph_optimization_level = levels.ORT_ENABLE_EXTENDED
+            self._session = ort.InferenceSession(path, settings, providers=["CPUExecutionProvider"])
         self.inputs = [_spec(v) for v in self._session.get_inputs()]
         self.outputs = [_spec(v) for v in self._session.get_outputs()]
         self._seen: dict[str, Histogram] = {}
