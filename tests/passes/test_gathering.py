@@ -73,6 +73,6 @@ def test_signs() -> None:
     assert not never_negative(b.op("Concat", [size, x], {"axis": 0}))
     assert never_negative(b.op("Max", [x, size]))
     assert not never_negative(b.op("Cast", [size], {"to": int(ir.DataType.INT8)}))
-    for _ in range(100):
+    for _ in range(1000):
         size = b.op("Add", [size, size])
     assert not never_negative(size)

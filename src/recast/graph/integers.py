@@ -9,7 +9,11 @@ from recast.graph.build import Builder
 from recast.graph.view import const
 
 _ALL = frozenset({"Min", "Add", "Mul", "Div", "Mod", "Concat"})
-_FIRST = frozenset({"Reshape", "Squeeze", "Unsqueeze", "Expand", "Identity", "Transpose", "Slice", "Gather"})
+_FIRST = frozenset(
+    {"Reshape", "Squeeze", "Unsqueeze", "Expand", "Identity", "Transpose", "Slice"}
+    | {"Gather", "GatherElements", "GatherND"}
+)
+_LOOKED_AT = 200  # values behind one whose sign is asked for
 
 
 def shift(b: Builder, x: ir.Value, by: ir.Value, left: bool) -> ir.Value:
@@ -55,22 +59,33 @@ def floor_divide(b: Builder, x: ir.Value, y: ir.Value) -> ir.Value:
     return b.op("Sub", [found, b.op("Cast", [above], {"to": int(x.dtype)})])
 
 
-def never_negative(value: ir.Value, depth: int = 8) -> bool:
-    """Whether what makes an integer value shows that it is not below zero; looked for through ``depth`` nodes."""
+def never_negative(value: ir.Value) -> bool:
+    """Whether what makes an integer value shows that it is not below zero; at most some 200 values are looked at."""
+    return _never_negative(value, {})
+
+
+def _never_negative(value: ir.Value, known: dict[ir.Value, bool]) -> bool:
+    if value not in known:
+        known[value] = False
+        known[value] = len(known) < _LOOKED_AT and _shows(value, known)
+    return known[value]
+
+
+def _shows(value: ir.Value, known: dict[ir.Value, bool]) -> bool:
     array, node = const(value), value.producer()
-    if array is not None or node is None or depth == 0:
+    if array is not None or node is None:
         return array is not None and bool((array >= 0).all())
     inputs = [v for v in node.inputs if v is not None]
     if node.op_type == "Max":
-        return any(never_negative(v, depth - 1) for v in inputs)
+        return any(_never_negative(v, known) for v in inputs)
     if node.op_type in _ALL:
-        return all(never_negative(v, depth - 1) for v in inputs)
+        return all(_never_negative(v, known) for v in inputs)
     if node.op_type == "Range":
-        return all(never_negative(v, depth - 1) for v in (inputs[0], inputs[2]))
+        return all(_never_negative(v, known) for v in (inputs[0], inputs[2]))
     if node.op_type in _FIRST:
-        return never_negative(inputs[0], depth - 1)
+        return _never_negative(inputs[0], known)
     if node.op_type == "Cast":
         types = inputs[0].dtype, value.dtype
         kept = all(t is not None and t.is_integer() and t.itemsize >= 4 for t in types)
-        return kept and never_negative(inputs[0], depth - 1)
+        return kept and _never_negative(inputs[0], known)
     return node.op_type in ("Shape", "Size", "ArgMax", "ArgMin", "NonZero")

@@ -110,4 +110,5 @@ MODELS = {
     "convnext": Model(seeded(_convnext), _image(67, 43), _ANY_SIZE),
     "swin": Model(seeded(_swin), _image(26, 34)),  # torch.export cannot keep its batch dynamic
     "detector": Model(seeded(_detector), _image(64, 96), _ANY_SIZE),
+    "detector_sized": Model(seeded(_detector), _image(64, 96), {"pixel_values": {0: "batch"}}),
 }

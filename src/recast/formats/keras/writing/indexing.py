@@ -119,3 +119,16 @@ def is_infinite(ctx: Context, node: ir.Node) -> None:
         raise Unfit("it looks for nothing")
     path = {(True, True): "Isinf", (True, False): "Isneginf", (False, True): "Isposinf"}[signs]
     ctx.bind(node.outputs[0], compute(ctx, node, f"numpy.{path}", [x], gives="bool"))
+
+
+@writes("NonZero")
+def non_zero(ctx: Context, node: ir.Node) -> None:
+    """Coordinates of what is not zero; how many is known at run time."""
+    x = ctx.tensor(node.inputs[0])
+    rank = len(x.shape)
+    if not rank:
+        raise Unfit("Keras has no coordinates of a scalar")
+    whole = ctx.op(node, "numpy.Nonzero", [x], shape=(None,), dtype="int32", suffix="places")
+    rows = ctx.parts(whole, [((None,), "int32")] * rank)
+    stacked = ctx.op(node, "numpy.Stack", [rows], {"axis": 0}, shape=(rank, None), dtype="int32", suffix="rows")
+    ctx.bind(node.outputs[0], ctx.op(node, "core.Cast", [stacked], {"dtype": "int64"}, dtype="int64"))

@@ -15,14 +15,21 @@ _MOST = 512  # images times classes
 _CORNERS = np.array([[0, 1, 0, -0.5], [1, 0, -0.5, 0], [0, 1, 0, 0.5], [1, 0, 0.5, 0]], np.float32)
 
 
-@writes("NonMaxSuppression")
+def _sized(node: ir.Node) -> bool:
+    """Whether the numbers of images, classes and boxes are known, and no loop over them is needed."""
+    scores = node.inputs[1]
+    sizes = dims_of(scores) if scores is not None else (-1, -1, -1)
+    return min(sizes) >= 0 and sizes[0] * sizes[1] <= _MOST
+
+
+@writes("NonMaxSuppression", when=_sized)
 def non_max_suppression(w: Emitter, node: ir.Node) -> None:
     """NON_MAX_SUPPRESSION_V4 per image and class; what it chose is cut to length, numbered and joined."""
     boxes, scores = node.inputs[:2]
     assert boxes is not None
     assert scores is not None
     images, classes, count = dims_of(scores)
-    if min(images, classes, count) < 0 or images * classes > _MOST:
+    if not _sized(node):
         raise Refused("a number of images, classes or boxes that is only known at run time, or too large")
     most, overlap, least = (_number(node, i) for i in (2, 3, 4))
     wanted = min(int(most or 0), count)

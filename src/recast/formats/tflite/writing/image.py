@@ -70,7 +70,8 @@ def resize(w: Emitter, node: ir.Node) -> None:
     x = node.inputs[0]
     assert x is not None
     before, after = dims_of(x), dims_of(node.outputs[0])
-    changed = [i for i, (a, b) in enumerate(zip(before, after, strict=True)) if a != b or a < 0]
+    names = zip(view.dims(x), view.dims(node.outputs[0]), strict=True)
+    changed = [i for i, (a, b) in enumerate(names) if a is None or a != b]
     changed = [i for i in changed if _scale_of(node, i, before, after) != 1.0]
     if any(before[i] < 0 or after[i] < 0 for i in changed):
         _by_run_time(w, node, {i: _scale_of(node, i, before, after) for i in changed})
@@ -131,7 +132,8 @@ def _scale_of(node: ir.Node, axis: int, before: tuple[int, ...], after: tuple[in
     places = [p % len(before) for p in places]
     if given is not None and given.size:
         return float(given[places.index(axis)]) if axis in places else 1.0
-    if len(node.inputs) > 3 and node.inputs[3] is not None and view.const(node.inputs[3]) is None:
+    computed = len(node.inputs) > 3 and node.inputs[3] is not None and view.const(node.inputs[3]) is None
+    if computed and min(before[axis], after[axis]) < 0:
         raise Refused("a size that is computed at run time")
     if view.attr(node, "keep_aspect_ratio_policy", "stretch") != "stretch":
         raise Refused("resizing with an aspect ratio policy")

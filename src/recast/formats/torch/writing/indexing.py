@@ -86,9 +86,21 @@ def reverse_sequence(e: Emitter, node: ir.Node) -> str:
 
 @writes("NonMaxSuppression")
 def non_max_suppression(e: Emitter, node: ir.Node) -> str:
-    limits = ", ".join(e.optional(node, i) for i in (2, 3, 4))
+    count, overlap, least = (_number(e, node, i, kind) for i, kind in ((2, "int"), (3, "float"), (4, "float")))
+    there = view.dims(node.inputs[1])[2]
+    if count is not None and count.isdecimal() and isinstance(there, int):
+        count = str(min(int(count), there))
     center = bool(view.attr(node, "center_point_box", 0))
-    return f"{e.helper('non_max_suppression')}({e.x(node)}, {e.x(node, 1)}, {limits}, {center})"
+    limits = f"{count or 0}, {overlap or 0.0}, {least}, {center}"
+    return f"{e.helper('non_max_suppression')}({e.x(node)}, {e.x(node, 1)}, {limits})"
+
+
+def _number(e: Emitter, node: ir.Node, index: int, kind: str) -> str | None:
+    """A limit as a plain number, written out where it is constant."""
+    array = e.const(node, index)
+    if array is None:
+        return None if e.value(node, index) is None else f"{kind}({e.x(node, index)})"
+    return repr(array.reshape(-1)[0].item())
 
 
 def is_integer(node: ir.Node) -> bool:

@@ -144,30 +144,32 @@ def reverse_sequence(x: Tensor, lengths: Tensor, batch_axis: int, time_axis: int
 def non_max_suppression(
     boxes: Tensor,
     scores: Tensor,
-    count: Tensor | None,
-    overlap: Tensor | None,
-    threshold: Tensor | None,
+    count: int,
+    overlap: float,
+    threshold: float | None,
     center: bool,
 ) -> Tensor:
     """Keep the best boxes of each class that overlap no better one; rows of (batch, class, box)."""
-    most = 0 if count is None else int(count)
-    limit = 0.0 if overlap is None else float(overlap)
-    kept: list[list[int]] = []
-    for n in range(scores.shape[0]):
-        a, b, c, d = boxes[n].unbind(-1)
-        y1, x1, y2, x2 = (b - d / 2, a - c / 2, b + d / 2, a + c / 2) if center else (a, b, c, d)
-        low = torch.stack([torch.minimum(y1, y2), torch.minimum(x1, x2)], -1)
-        high = torch.stack([torch.maximum(y1, y2), torch.maximum(x1, x2)], -1)
-        area = (high - low).prod(-1)
-        for k in range(scores.shape[1]):
-            order = scores[n, k].argsort(descending=True, stable=True).tolist()
-            chosen: list[int] = []
-            for i in order:
-                if len(chosen) >= most or (threshold is not None and not scores[n, k, i] > threshold):
-                    break
-                common = (torch.minimum(high[i], high[chosen]) - torch.maximum(low[i], low[chosen])).clamp(min=0)
-                inside = common.prod(-1)
-                if not bool((inside / (area[i] + area[chosen] - inside) > limit).any()):
-                    chosen.append(i)
-                    kept.append([n, k, i])
-    return torch.tensor(kept, dtype=torch.int64, device=boxes.device).reshape(-1, 3)
+    a, b, c, d = boxes.unsqueeze(1).unbind(-1)
+    y1, x1, y2, x2 = (b - d / 2, a - c / 2, b + d / 2, a + c / 2) if center else (a, b, c, d)
+    low = torch.stack([torch.minimum(y1, y2), torch.minimum(x1, x2)], -1)
+    high = torch.stack([torch.maximum(y1, y2), torch.maximum(x1, x2)], -1)
+    area = (high - low).prod(-1)
+    least = torch.finfo(scores.dtype).min
+    left = scores.clamp(min=least)
+    if threshold is not None:
+        left = left.masked_fill(~(scores > threshold), -torch.inf)
+    tops, places = [left[..., :0]], [torch.zeros_like(left[..., :0], dtype=torch.int64)]
+    for _ in range(count):
+        if not torch.compiler.is_compiling() and not bool((left >= least).any()):
+            break
+        top, place = left.max(-1, keepdim=True)
+        tops.append(top)
+        places.append(place)
+        index = place.unsqueeze(-1).expand(-1, -1, -1, 2)
+        best_low, best_high = (v.expand(-1, scores.shape[1], -1, -1).gather(2, index) for v in (low, high))
+        common = (torch.minimum(high, best_high) - torch.maximum(low, best_low)).clamp(min=0).prod(-1)
+        out = common / (area + (best_high - best_low).prod(-1) - common) > overlap
+        left = left.masked_fill(out, -torch.inf).scatter(-1, place, -torch.inf)
+    batch, label, rank = (torch.cat(tops, -1) >= least).nonzero().unbind(1)
+    return torch.stack([batch, label, torch.cat(places, -1)[batch, label, rank]], 1)
