@@ -1,6 +1,6 @@
 """Run ONNX's node tests through the writers, in the targets' own runtimes, and keep what came of it.
 
-    python scripts/coverage.py [--target tflite] [--form constant] [--only conv] [--back] [--save]
+    python scripts/coverage.py [--target tflite] [--form constant] [--only conv] [--refused] [--back] [--save]
 
 Prints every case that does not pass and the totals. ``--back`` reads each file that is known to pass, writes it as
 ``.onnx`` and compares again. ``--save`` keeps the outcome in ``tests/conformance/coverage/`` (tests hold writers and
@@ -31,6 +31,7 @@ def main() -> int:
     parser.add_argument("--target", choices=TARGETS, action="append", help="default: all")
     parser.add_argument("--form", choices=FORMS, action="append", help="default: both for torch, constant for others")
     parser.add_argument("--only", default="", help="cases with this in their names")
+    parser.add_argument("--refused", action="store_true", help="cases that are refused so far")
     parser.add_argument("--back", action="store_true", help="read what passes back, to .onnx, and compare again")
     parser.add_argument("--save", action="store_true")
     parser.add_argument("--render", action="store_true", help="run nothing, make the page from what is kept")
@@ -43,9 +44,10 @@ def main() -> int:
         for form in chosen.form or (("constant",) if chosen.back else node_table.forms(target)):
             start, found = time.perf_counter(), {}
             refused = node_table.load(target, form) if chosen.back else {}  # there is no file to read
+            kept = node_table.load(target, node_table.BACK if chosen.back else form)
             with pool():
                 for name, case in cases().items():
-                    if chosen.only in name and name not in refused:
+                    if chosen.only in name and name not in refused and (name in kept or not chosen.refused):
                         found[name] = result = (read_back if chosen.back else run)(case, target, form)
                         if result.status != "pass":
                             print(
@@ -59,15 +61,17 @@ def main() -> int:
             print(
                 f"== {target} {form}: {dict(counts)} of {len(found)} in {time.perf_counter() - start:.0f} s", flush=True
             )
-            if chosen.save and not (chosen.only or wrong):  # what is wrong is no pass
+            if chosen.save and not wrong:  # what is wrong is no pass
                 keep(target, node_table.BACK if chosen.back else form, found)
     return int(bad > 0)
 
 
 def keep(target: str, form: str, found: dict[str, Result]) -> None:
-    """What does not pass, with the reason; the rest passes."""
+    """What does not pass, with the reason; the rest passes. Cases that were not run stay as they were."""
     back = form == node_table.BACK
-    node_table.save(target, form, {n: r.told for n, r in found.items() if r.status == "refused" and r.back == back})
+    before = {n: told for n, told in node_table.load(target, form).items() if n in cases() and n not in found}
+    now = {n: r.told for n, r in found.items() if r.status == "refused" and r.back == back}
+    node_table.save(target, form, before | now)
     node_table.DOCUMENT.write_text(node_table.render(), encoding="utf-8")
 
 

@@ -25,7 +25,7 @@ def network(center: int, threshold: float | None, most: int = 5) -> ir.Model:
 
 
 def feeds(rng: np.random.Generator, n: int, p: int) -> dict[str, np.ndarray]:
-    """Boxes on a coarse grid that overlap often, corners in any order, some without area; scores that are often equal."""
+    """Boxes on a coarse grid, corners in any order, some without area; scores that are often equal."""
     boxes = rng.integers(0, 5, (n, p, 4)).astype(np.float32)
     return {"boxes": boxes, "scores": (rng.integers(0, 7, (n, 3, p)) / 7).astype(np.float32)}
 

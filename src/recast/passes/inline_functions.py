@@ -118,8 +118,11 @@ def _body(node: ir.Node, schema: Any) -> ir.Function | None:
     wanted = list(parsed.output)[: len(node.outputs)]
     while wanted and wanted[-1] not in made and not _used(node.outputs[len(wanted) - 1]):
         wanted.pop()  # optional results that nobody asks for have no node in the body
-    if any(name not in made for name in wanted):
-        return None
+    for name, value in zip(wanted, node.outputs, strict=False):
+        if name not in made and _used(value):
+            return None
+        if name not in made:  # nor has one between others; nobody reads what stands for it
+            parsed.node.append(onnx.helper.make_node("Identity", parsed.input[:1], [name]))
     node.resize_outputs(len(wanted))
     del parsed.output[:]
     parsed.output.extend(wanted)

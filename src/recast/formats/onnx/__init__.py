@@ -18,7 +18,7 @@ class OnnxFormat(Format):
     name: ClassVar[str] = "onnx"
     title: ClassVar[str] = "ONNX"
     suffixes: ClassVar[tuple[str, ...]] = (".onnx",)
-    passes: ClassVar[tuple[str, ...]] = ("layout", "merge_moves", "clean")
+    passes: ClassVar[tuple[str, ...]] = ("layout", "channel_dense", "merge_moves", "clean")
     keep_tied: ClassVar[bool] = True
     judge: ClassVar[tuple[str, str]] = ("onnxruntime", "")
     packs_zeros: ClassVar[bool] = True

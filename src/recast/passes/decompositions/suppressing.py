@@ -36,7 +36,7 @@ class _Boxes:
 def non_max_suppression(e: Expansion) -> Results:
     """The best box of each class, as often as boxes are wanted; what overlaps it too much is out of the next turn.
 
-    Like ONNX Runtime: of equal scores the first counts, a threshold is exceeded or not, boxes without area overlap none.
+    Like ONNX Runtime: of equal scores the first counts, thresholds are exceeded, boxes without area overlap none.
     """
     boxes, scores = e.input(0), e.input(1)
     turns = _turns(e, scores)

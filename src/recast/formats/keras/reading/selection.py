@@ -92,3 +92,13 @@ def filled(c: LayerCall) -> ir.Value:
     if not value:
         c.reading.zeros.add(y)
     return y
+
+
+@reads("ops.Nonzero")
+def non_zero(c: LayerCall) -> list[ir.Value]:
+    """Coordinates of what is not zero: one vector an axis."""
+    size = c.rank
+    if not size:
+        raise c.refuse("the coordinates of a scalar")
+    rows = c.b.node("Split", [c.op("NonZero", [c.x])], {"axis": 0, "num_outputs": size}, size)
+    return [typed(c, c.op("Squeeze", [row, c.const([0])]), "int32") for row in rows]
