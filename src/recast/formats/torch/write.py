@@ -12,7 +12,8 @@ from recast.formats._format import Artifact, WriteOptions
 from recast.formats.torch.write_state import Entry, write_pt, write_safetensors
 from recast.formats.torch.writing._source import generate
 from recast.formats.torch.writing._types import TYPES
-from recast.graph.view import const, dims, layer_of
+from recast.formats.torch.writing.indexing import most_boxes
+from recast.graph.view import layer_of
 
 _MOST_BOXES = 512  # of a class: each is a turn that an exported program writes out
 _written: set[str] = set()  # SHA-256 of every file of code that this process made
@@ -83,9 +84,7 @@ def _check_exportable(model: ir.Model) -> None:
             "write .py, which keeps them as Python's own if",
         )
     for node in model.graph:
-        count = const(node.inputs[2]) if node.op_type == "NonMaxSuppression" and len(node.inputs) > 2 else None
-        there = dims(node.inputs[1])[2] if count is not None else 0
-        if count is not None and min(count.item(), there if isinstance(there, int) else count.item()) > _MOST_BOXES:
+        if node.op_type == "NonMaxSuppression" and (most_boxes(node) or 0) > _MOST_BOXES:
             raise UnsupportedOp(
                 f"an exported program chooses at most {_MOST_BOXES} boxes of a class: {layer_of(node)} wants more",
                 model.graph.name or "",

@@ -87,12 +87,21 @@ def reverse_sequence(e: Emitter, node: ir.Node) -> str:
 @writes("NonMaxSuppression")
 def non_max_suppression(e: Emitter, node: ir.Node) -> str:
     count, overlap, least = (_number(e, node, i, kind) for i, kind in ((2, "int"), (3, "float"), (4, "float")))
-    there = view.dims(node.inputs[1])[2]
-    if count is not None and count.isdecimal() and isinstance(there, int):
-        count = str(min(int(count), there))
+    if count is not None and count.isdecimal():
+        count = str(most_boxes(node))
     center = bool(view.attr(node, "center_point_box", 0))
     limits = f"{count or 0}, {overlap or 0.0}, {least}, {center}"
     return f"{e.helper('non_max_suppression')}({e.x(node)}, {e.x(node, 1)}, {limits})"
+
+
+def most_boxes(node: ir.Node) -> int | None:
+    """How many boxes of a class a NonMaxSuppression may choose, where that is constant."""
+    count = view.const(node.inputs[2]) if len(node.inputs) > 2 else None
+    scores = node.inputs[1]
+    there = view.dims(scores)[2] if scores is not None else None
+    if count is None:
+        return None
+    return min(int(count.item()), there) if isinstance(there, int) else int(count.item())
 
 
 def _number(e: Emitter, node: ir.Node, index: int, kind: str) -> str | None:
