@@ -238,7 +238,7 @@ def _statistics(model: ir.Model, needs: Needs, samples: Samples, told: tuple[str
     if needs.values and used is not None:
         with Graph(model) as graph:
             values = graph.observe(used, needs.values)
-    return Statistics(values, used, target, seed)
+    return Statistics(values, used, target, seed, bare.take(needs.training) if needs.training else None)
 
 
 def _unjudged(found: Comparison, limits: Limits) -> tuple[Finding, ...]:

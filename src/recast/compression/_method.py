@@ -23,10 +23,12 @@ class Needs:
     Attributes:
         values: names of values whose distribution (``Histogram``) is wanted.
         samples: how many samples it looks at; 0: it works without data.
+        training: how many it learns from, besides.
     """
 
     values: tuple[str, ...] = ()
     samples: int = 0
+    training: int = 0
 
 
 @dataclass(frozen=True)
@@ -38,12 +40,14 @@ class Statistics:
         samples: real samples, or generated ones (``samples.real`` tells); with labels where the data have them.
         target: name of the format that will be written ("" unknown): rules of integer kernels differ.
         seed: for whatever is random.
+        training: samples to learn from, where a method asked for them.
     """
 
     values: Mapping[str, Histogram] = field(default_factory=dict)
     samples: Samples | None = None
     target: str = ""
     seed: int = 0
+    training: Samples | None = None
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,22 @@ if TYPE_CHECKING:
     from recast.measure.data import Samples
 
 _MODULE = "recast.formats.torch.training"
+SCALE = "/scale"  # added to the names of rounded weights
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The real numbers that a weight may have: integers times scales.
+
+    Attributes:
+        which: integers in the weight's shape: the place of each element's scale in ``scale``.
+        scale: positive, one-dimensional.
+        limits: lowest and highest integer.
+    """
+
+    which: np.ndarray
+    scale: np.ndarray
+    limits: tuple[int, int]
 
 
 def passes() -> tuple[str, ...]:
@@ -62,6 +79,25 @@ class Trainable:
             feeds["labels"] = labels.astype(np.int64)
         self._runner.call("load", feeds)
 
+    def round_weights(self, grids: Mapping[str, Grid], others: Sequence[str]) -> tuple[str, ...]:
+        """Before training: round these weights from now on; train them, their scales and ``others``, nothing else.
+
+        Returns:
+            The weights that are rounded: those that are one tensor of the network.
+        """
+        entries = {e.origin: e for e in self._entries}
+        taken = tuple(n for n in grids if sum(e.origin == n for e in self._entries) == 1)
+        feeds: dict[str, np.ndarray] = {}
+        for name in taken:
+            entry, grid = entries[name], grids[name]
+            which = entry.change(grid.which) if entry.change else grid.which
+            feeds[entry.key] = np.ascontiguousarray(which).reshape(entry.shape).astype(np.int32)
+            feeds[f"{entry.key}{SCALE}"] = grid.scale.astype(np.float32).reshape(-1)
+        limits = {entries[n].key: list(grids[n].limits) for n in taken}
+        only = [e.key for e in self._entries if e.origin in {*taken, *others}]
+        self._runner.call("round_weights", feeds, grids=limits, only=only)
+        return taken
+
     def feeds_of(self, samples: Samples) -> list[np.ndarray]:
         """Samples as the network's inputs: matched by name or else by position, in its axes and types."""
         by_name = {s.name for s in self.inputs} == set(samples.feeds)
@@ -92,9 +128,10 @@ class Trainable:
         self._runner.call("restore", arrays, told=told)
 
     def weights(self) -> Mapping[str, np.ndarray]:
-        """Trained arrays by the graph's own names, in its own order of entries."""
+        """Trained arrays by the graph's own names, in its own order of entries; ``NAME/scale`` of rounded weights."""
         _, state = self._runner.call("weights")
-        return self._named(state)
+        sizes = {f"{e.origin}{SCALE}": state[f"{e.key}{SCALE}"] for e in self._entries if f"{e.key}{SCALE}" in state}
+        return self._named(state) | sizes
 
     def _named(self, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Arrays of the network by the graph's own names, in the graph's own axes."""

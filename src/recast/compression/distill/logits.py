@@ -7,6 +7,7 @@ outputs that are no classes: mean squares, in units of the teacher's variance.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
     from recast.measure.data import Samples
+    from recast.measure.subject import Subject
 
 
 SAMPLES = 50_000  # at most
@@ -82,7 +84,25 @@ class Logits:
         self, model: ir.Model, samples: Samples, told: tuple[np.ndarray, np.ndarray | None], schedule: _loop.Schedule
     ) -> Plan:
         """The trained weights, from what the teacher answered and the labels (see ``teach``)."""
-        student, (answers, labels) = model.clone(), told
+        history, best = self.trained(model.clone(), samples, told, schedule)
+        kept = {n: v.const_value.numpy() for n, v in model.graph.initializers.items() if v.const_value is not None}
+        changed = [n for n in best if n in kept and not np.array_equal(best[n], kept[n])]
+        notes = {"loss by epoch (training, held out)": history, "teacher": Path(self.teacher).name}
+        if not changed:
+            return Plan("distill", skips=(Skip("the whole model", "no epoch was better than none"),), notes=notes)
+        warned = () if samples.real else (Finding("distilled on generated inputs: give real ones", "", "warning"),)
+        return Plan("distill", tuple(SetWeight(n, best[n], "trained") for n in changed), (), warned, notes)
+
+    def trained(
+        self,
+        student: ir.Model,
+        samples: Samples,
+        told: tuple[np.ndarray, np.ndarray | None],
+        schedule: _loop.Schedule,
+        prepare: Callable[[trainable.Trainable], None] = lambda network: None,
+    ) -> tuple[list[list[float]], dict[str, np.ndarray]]:
+        """The losses by epoch, and the best weights; the student (changed: its outputs) after ``prepare``."""
+        answers, labels = told
         how = self._loss(student, answers, labels)
         maps: list[np.ndarray] = []
         if self.loss in ("attention", "hints"):
@@ -95,18 +115,12 @@ class Logits:
             scores, right = how.pop("scores")[order], labels[order] if labels is not None else None
             maps = [m[order] for m in maps]
             network.load(inputs, scores, right, maps)
+            prepare(network)
             file = None
             if self.checkpoint:
                 given = [*inputs, scores, *maps, *network.weights().values(), *([right] if right is not None else [])]
                 file = Checkpoint(Path(self.checkpoint), mark_of({**how, **vars(schedule)}, given))
-            history, best = _loop.train(network, samples.count, how, schedule, file)
-        kept = {n: v.const_value.numpy() for n, v in model.graph.initializers.items() if v.const_value is not None}
-        changed = [n for n in best if n in kept and not np.array_equal(best[n], kept[n])]
-        notes = {"loss by epoch (training, held out)": history, "teacher": Path(self.teacher).name}
-        if not changed:
-            return Plan("distill", skips=(Skip("the whole model", "no epoch was better than none"),), notes=notes)
-        warned = () if samples.real else (Finding("distilled on generated inputs: give real ones", "", "warning"),)
-        return Plan("distill", tuple(SetWeight(n, best[n], "trained") for n in changed), (), warned, notes)
+            return _loop.train(network, samples.count, how, schedule, file)
 
     def _loss(self, student: ir.Model, answers: np.ndarray, labels: np.ndarray | None) -> dict[str, Any]:
         """How the student is compared, and the teacher's scores for it (before a last Softmax)."""
@@ -124,11 +138,11 @@ class Logits:
         return {"kind": kind, "temperature": self.temperature, "hard": self.hard, "scores": scores}
 
 
-def teach(path: Path, samples: Samples) -> tuple[np.ndarray, np.ndarray | None]:
+def teach(teacher: Path | Subject, samples: Samples) -> tuple[np.ndarray, np.ndarray | None]:
     """The teacher's first output for all samples, in its own runtime, and the labels if they are class numbers."""
     from recast.measure.subject import Subject
 
-    subject = Subject(path.name, path)
+    subject = teacher if isinstance(teacher, Subject) else Subject(teacher.name, teacher)
     with subject.running() as runner:
         answers = subject.predict(runner, samples.feeds)[0]
     labels = samples.labels

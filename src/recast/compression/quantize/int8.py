@@ -6,13 +6,15 @@ Weights are symmetric per output channel, activations asymmetric per tensor, bia
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
 from recast.compression._method import FUSED, Needs, Plan, Skip, Statistics
 from recast.compression.edits import Edit, PackWeight, RoundValue, stored
+from recast.compression.quantize._aware import Aware, learned_from
 from recast.compression.quantize._fit import Goal, Rounded, fit, round_nearest, weight_of
 from recast.compression.quantize._layers import Layer, layers
 from recast.compression.quantize._probe import Probe, Range
@@ -39,6 +41,7 @@ class Int8:
         samples: to calibrate with.
         bits: of the weights: 8 or 4.
         skip: names of nodes to leave in float.
+        aware: train with the roundings in place; fields of ``distill.logits.Logits`` (see ``_aware``).
     """
 
     passes: ClassVar[tuple[str, ...]] = FUSED
@@ -48,6 +51,7 @@ class Int8:
     bits: int = 8
     skip: tuple[str, ...] = ()
     activations: Literal["int8", "int16"] = "int8"
+    aware: Mapping[str, Any] | None = None
 
     @property
     def _integers(self) -> tuple[int, int]:
@@ -60,7 +64,7 @@ class Int8:
     def needs(self, model: ir.Model) -> Needs:
         """The distribution of every value that is rounded."""
         refuse_quantised(model)
-        return Needs(tuple(self._values(model).names), self.samples)
+        return Needs(tuple(self._values(model).names), self.samples, learned_from(Aware.of(self.aware)))
 
     def plan(self, model: ir.Model, statistics: Statistics) -> Plan:
         """Ranges, then integers layer by layer, then the edits."""
@@ -83,10 +87,19 @@ class Int8:
                 rounded = {layer.node: round_nearest(model, layer, goal) for layer in wanted}
         by_value = {n: r for group, r in zip(values.groups, ranges, strict=True) for n in group}
         form = _Form(self.activations, self.bits, statistics.target == "onnx")
-        edits = _edits(model, values, by_value, list(rounded.values()), form)
+        made, notes = list(rounded.values()), {"values": len(by_value)}
+        findings: tuple[Finding, ...] = (
+            () if samples.real else (Finding("int8 ranges come from random inputs", "", "warning"),)
+        )
+        aware = Aware.of(self.aware)
+        if aware is not None:
+            roundings = [form.rounding(n, *by_value[n]) for n in values.names]
+            made, told, warned = aware.train(model, roundings, [(m, goal.grid) for m in made], statistics)
+            notes, findings = notes | told, findings + warned
+        edits = _edits(model, values, by_value, made, form)
         skips = tuple(Skip(where, why) for where, why in values.left)
-        findings = () if samples.real else (Finding("int8 ranges come from random inputs", "", "warning"),)
-        return Plan(f"{self.activations} ({self.rounding})", tuple(edits), skips, findings, {"values": len(by_value)})
+        how = f"{self.rounding}, trained" if aware else self.rounding
+        return Plan(f"{self.activations} ({how})", tuple(edits), skips, findings, notes)
 
     def _is_integer(self, layer: Layer, values: Values) -> bool:
         return layer.op != "Gather" and layer.x in values.names and layer.node not in {w for w, _ in values.left}

@@ -5,11 +5,13 @@ Convolutions have one scale an output channel, dense layers one a block of input
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from recast.compression._method import FUSED, Needs, Plan, Skip, Statistics
 from recast.compression.edits import Edit, PackWeight, SetWeight, stored
+from recast.compression.quantize._aware import Aware, learned_from
 from recast.compression.quantize._fit import Goal, Rounded, fit, round_nearest, weight_of
 from recast.compression.quantize._layers import Layer, layers
 from recast.compression.quantize._probe import Probe
@@ -35,6 +37,7 @@ class Weights:
         block: inputs of a dense layer that share a scale; -1: 32 for ONNX, else none; 0: none.
         samples: to fit with.
         skip: names of nodes to leave alone.
+        aware: train with the roundings in place; fields of ``distill.logits.Logits`` (see ``_aware``).
     """
 
     passes: ClassVar[tuple[str, ...]] = FUSED
@@ -43,13 +46,15 @@ class Weights:
     block: int = -1
     samples: int = 512
     skip: tuple[str, ...] = ()
+    aware: Mapping[str, Any] | None = None
 
     def needs(self, model: ir.Model) -> Needs:
         """Samples, if the rounding looks at them."""
         refuse_quantised(model)
         if not 2 <= self.bits <= 8:
             raise BadRecipe(f"{self.bits} bits", fix="2 to 8")
-        return Needs((), self.samples if self.rounding == "gptq" else 0)
+        training = learned_from(Aware.of(self.aware))
+        return Needs((), self.samples if self.rounding == "gptq" else 0, training)
 
     def plan(self, model: ir.Model, statistics: Statistics) -> Plan:
         """Integers layer by layer, then the edits."""
@@ -57,7 +62,7 @@ class Weights:
         grid = Grid.symmetric(self.bits)
         goals = {la: Goal(grid, block_of(la, self.block, self.bits, statistics.target)) for la in wanted}
         samples = statistics.samples
-        rounding = self.rounding
+        rounding: str = self.rounding
         findings: list[Finding] = []
         if rounding == "gptq" and (samples is None or not samples.real):
             rounding = "hqq"
@@ -68,10 +73,14 @@ class Weights:
                 rounded = list(fit(model, probe, goals, samples, statistics.seed).values())
         else:
             rounded = [round_nearest(model, layer, goal, rounding) for layer, goal in goals.items()]
+        notes: dict[str, Any] = {"bits": self.bits, "rounding": {m.layer.node: m.how for m in rounded}}
+        aware = Aware.of(self.aware)
+        if aware is not None:
+            rounded, told, warned = aware.train(model, (), [(m, grid) for m in rounded], statistics)
+            notes, findings, rounding = notes | told, [*findings, *warned], f"{rounding}, trained"
         edits = [
             e for made in rounded for e in packed(made, self.bits, goals[made.layer].block, statistics.target == "onnx")
         ]
-        notes = {"bits": self.bits, "rounding": {m.layer.node: m.how for m in rounded}}
         return Plan(f"int{self.bits} weights ({rounding})", tuple(edits), tuple(skips), tuple(findings), notes)
 
     def wanted(self, model: ir.Model) -> tuple[list[Layer], list[Skip]]:
@@ -102,7 +111,7 @@ def packed(made: Rounded, bits: int, block: int, onnx: bool) -> list[Edit]:
     """The edits that store a layer's integers."""
     layer = made.layer
     edits: list[Edit] = []
-    if made.bias is not None and made.how == "gptq":
+    if made.bias is not None and made.how in ("gptq", "trained"):
         edits.append(SetWeight(layer.bias, made.bias.astype("float32"), "corrected"))
     if made.scale.ndim > 1:
         axis = 1 - layer.axis

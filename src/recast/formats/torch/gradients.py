@@ -45,23 +45,10 @@ class Session(run.Session):
             raise BadModel(f"{len(self.inputs)} inputs: gradients are taken for one", path)
         for parameter in self.model.parameters():
             parameter.requires_grad_(False)
-        forward = type(self.model).forward.__globals__
-        if "quantize" in forward:
-            forward["quantize"] = self._straight
+        self.straighten()
         fixed = self.inputs[0].shape[0]
         self._step = int(fixed) if isinstance(fixed, int) else _BATCH
         self._full = isinstance(fixed, int)
-
-    def _straight(self, *args: Any) -> Any:
-        """``quantize`` of the written module, in floating point and with the gradient of the identity."""
-        torch = self.torch
-        x, scale, zero, limits, _, axis, block = (*args, 1, 0)[:7]
-        spread = type(self.model).forward.__globals__["spread"]
-        y = x.to(torch.float32) / spread(scale, x, axis, block).to(torch.float32)
-        y = y + (torch.round(y) - y).detach()
-        if zero is not None:
-            y = y + spread(zero, x, axis, block).to(y.dtype)
-        return y.clamp(*limits)
 
     def _forward(self, x: Any) -> Any:
         """Real inputs (n, …) to real outputs of the network's first output (n, …)."""

@@ -80,6 +80,23 @@ class Session:
             result = self.model(*tensors)
         return tuple(result) if isinstance(result, tuple) else (result,)
 
+    def straighten(self) -> None:
+        """From now on activations are rounded in floating point and with the gradient of the identity."""
+        forward = type(self.model).forward.__globals__
+        if "quantize" in forward:
+            forward["quantize"] = self._straight
+
+    def _straight(self, *args: Any) -> Any:
+        """``quantize`` of the written module; saturated values pass no gradient."""
+        torch = self.torch
+        x, scale, zero, limits, _, axis, block = (*args, 1, 0)[:7]
+        spread = type(self.model).forward.__globals__["spread"]
+        y = x.to(torch.float32) / spread(scale, x, axis, block).to(torch.float32)
+        y = y + (torch.round(y) - y).detach()
+        if zero is not None:
+            y = y + spread(zero, x, axis, block).to(y.dtype)
+        return y.clamp(*limits)
+
     def latency(
         self, feeds: Mapping[str, np.ndarray], repeats: int = 50, warmup: int = 5
     ) -> tuple[list[float], dict[str, np.ndarray]]:

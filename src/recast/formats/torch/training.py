@@ -29,6 +29,8 @@ class Session(run.Session):
         self._teacher: Any = None
         self._labels: Any = None
         self._maps: list[Any] = []
+        self._grids: dict[str, tuple[Any, Any, int, int]] = {}  # of ``round_weights``
+        self._only: set[str] | None = None
         self._order: np.random.Generator = np.random.default_rng(0)
         self._batches: list[np.ndarray] = []
 
@@ -47,12 +49,44 @@ class Session(run.Session):
         self._maps = [torch.from_numpy(feeds[n]) for n in sorted(n for n in feeds if n.startswith("map "))]
         return None, {}
 
+    def round_weights(
+        self, feeds: Arrays, grids: Mapping[str, tuple[int, int]], only: list[str]
+    ) -> tuple[None, Arrays]:
+        """Before ``begin``: from now on these weights are integers times scales, and activations are rounded.
+
+        Rounding passes gradients on (Bengio, Léonard, Courville 2013), saturated activations pass none. So the scales
+        of weights get the gradient of LSQ (Esser et al., ICLR 2020, equation 3); they are trained as logarithms, whose
+        steps are relative (Jain et al., TQT, MLSys 2020, section 3.4). Running statistics stay as they are.
+
+        Args:
+            feeds: ``KEY``: which scale each element of a weight has; ``KEY/scale``: the scales.
+            grids: lowest and highest integer by key of the state dict.
+            only: keys of what is trained.
+        """
+        torch = self.torch
+        for key, (low, high) in grids.items():
+            sizes = torch.from_numpy(feeds[f"{key}/scale"]).log()
+            self._grids[key] = (torch.from_numpy(feeds[key].astype(np.int64)), sizes, low, high)
+        self._only = set(only)
+        self.straighten()
+        return None, {}
+
+    def _real(self, key: str, weight: Any) -> Any:
+        """What the integers of a weight stand for."""
+        which, sizes, low, high = self._grids[key]
+        scale = sizes.exp()[which]
+        units = weight / scale
+        inside = units.clamp(low, high)
+        return (inside + (inside.round() - inside).detach()) * scale
+
     def begin(self, feeds: Arrays, rate: float, steps: int, seed: int) -> tuple[None, Arrays]:
         """AdamW (Loshchilov and Hutter 2019) with a cosine from ``rate`` to 0 over ``steps`` steps."""
         torch = self.torch
         torch.manual_seed(seed)
         self._order = np.random.default_rng(seed)
-        self._trained = [p for p in self.model.parameters() if p.dtype.is_floating_point]
+        named = {n: p for n, p in self.model.named_parameters() if p.dtype.is_floating_point}
+        self._trained = [p for n, p in named.items() if self._only is None or n in self._only]
+        self._trained += [sizes for _, sizes, _, _ in self._grids.values()]
         for parameter in self._trained:
             parameter.requires_grad_(True)
         self._regressors = self._regress()
@@ -79,6 +113,7 @@ class Session(run.Session):
     def _numbers(self) -> dict[str, Any]:
         """All tensors of the network and of what is trained beside it."""
         found = {f"model/{n}": v for n, v in self.model.state_dict().items()}
+        found |= {f"scale/{n}": sizes.detach() for n, (_, sizes, _, _) in self._grids.items()}
         return found | {f"regressor/{n}": v for n, v in self._regressors.state_dict().items()}
 
     def state(self, feeds: Arrays) -> tuple[dict[str, Any], Arrays]:
@@ -116,7 +151,7 @@ class Session(run.Session):
 
     def advance(self, feeds: Arrays, count: int, loss: Mapping[str, Any]) -> tuple[list[float], Arrays]:
         """The next ``count`` steps of the epoch: the loss of each."""
-        self.model.train()
+        self.model.train(not self._grids)
         found = []
         for index in self._batches[:count]:
             value = self._loss(index, loss)
@@ -167,12 +202,16 @@ class Session(run.Session):
     def _outputs(self, index: np.ndarray) -> tuple[Any, ...]:
         """All outputs for some samples."""
         rows = self.torch.from_numpy(index)
-        result = self.model(*[x[rows] for x in self._data])
+        given = tuple(x[rows] for x in self._data)
+        held = dict(self.model.named_parameters()) if self._grids else {}
+        made = {n: self._real(n, held[n]) for n in self._grids}
+        result = self.torch.func.functional_call(self.model, made, given) if made else self.model(*given)
         return result if isinstance(result, tuple) else (result,)
 
     def weights(self, feeds: Arrays) -> tuple[None, Arrays]:
-        """The state dict."""
+        """The state dict; of rounded weights what lies behind the rounding, and ``KEY/scale``."""
         state = self.model.state_dict(keep_vars=False)
+        state |= {f"{n}/scale": sizes.exp() for n, (_, sizes, _, _) in self._grids.items()}
         return None, {k: v.detach().cpu().numpy() for k, v in state.items() if v.dtype.is_floating_point}
 
     def _loss(self, index: np.ndarray, how: Mapping[str, Any]) -> Any:
