@@ -21,6 +21,7 @@ from recast._util import child
 from recast.compressing import Settings, compress
 from recast.compression.compare import compare
 from recast.compression.gate import Limits
+from recast.compression.quantize._aware import RATE
 from recast.compression.recipe import Quantize
 from recast.measure.data import Samples
 
@@ -54,7 +55,9 @@ def measured(name: str, folder: Path, given: argparse.Namespace) -> dict[str, An
     test = np.load(data[0])
     pair = compare(tuple(m.files[:1] for m in made), Samples({"x": test["x"]}, test["y"]))
     first = made[0].comparison
-    assert first is not None and first.accuracy is not None and pair.accuracy is not None
+    assert first is not None
+    assert first.accuracy is not None
+    assert pair.accuracy is not None
     figures = {"float": first.accuracy[0], "rounded": pair.accuracy[0], "trained": pair.accuracy[1]}
     return {
         "model": name, "bytes": pair.size_bytes, **figures, "interval": pair.interval, "seconds": seconds,
@@ -70,7 +73,7 @@ def main() -> None:
     add("--images", type=int, default=2000, help="to learn from")
     add("--samples", type=int, default=256, help="of them, to calibrate with")
     add("--epochs", type=int, default=8)
-    add("--rate", type=float, default=3e-4)
+    add("--rate", type=float, default=RATE)
     add("--compared", type=int, default=2500)
     add("--seed", type=int, default=0)
     given = parser.parse_args()

@@ -4,8 +4,10 @@ Teacher: ResNet-20 (CIFAR-10). Student: four convolutions, 25 K weights, random 
 images and four times as many without labels, which is what people have who own a trained model and some data. Without
 teacher the student learns the labelled images; distilled it learns the teacher's softened scores of all images and no
 label at all. Same start, optimiser, rate, batch and number of steps; the last step's weights count.
-``--same`` gives both arms the same labelled images instead: then what is left to gain is small, and it is printed as it
-is. Accuracy is that of test images. ``--seeds 10 --labelled 400 --images 2000 --steps 400`` choose.
+``--same`` gives both arms the same labelled images instead; the distilled one then learns both, in the shares that are
+the tool's default. ``--augment auto`` gives both arms the same flipped and shifted views of their images, too: the
+teacher labels each, without teacher a view has its image's label. Temperature and loss are the tool's defaults.
+Accuracy is that of test images. ``--seeds 10 --labelled 400 --images 2000 --steps 800`` choose.
 """
 
 from __future__ import annotations
@@ -26,7 +28,8 @@ from recast import passes
 from recast._util import child
 from recast.compression.apply import apply
 from recast.compression.distill import _loop
-from recast.compression.distill.logits import Logits, teach
+from recast.compression.distill._lesson import NONE, Lesson, lesson
+from recast.compression.distill.logits import Logits
 from recast.graph.build import Builder
 from recast.measure import intervals, trainable
 from recast.measure.data import Samples
@@ -67,27 +70,26 @@ def right(model: ir.Model, task: labelled.Task) -> float:
     return task.score(np.concatenate(found), task.inputs, task.labels)
 
 
-def arms(given: Any, teacher: Path) -> dict[str, tuple[Logits, Samples, tuple[np.ndarray, np.ndarray]]]:
-    """What each arm learns: the method, the images, the teacher's answers and the labels."""
+def arms(given: Any, teacher: Path) -> dict[str, tuple[Logits, Lesson]]:
+    """What each arm learns, and how."""
     x, y = labelled.cifar_training(MODELS, given.images)
-    answers, labels = teach(teacher, Samples({"x": x}, y))
-    assert labels is not None
-    few = slice(None) if given.same else slice(0, given.images, given.images // given.labelled)
-    hard = 0.5 if given.same else 0.0
+    every = Samples({"x": x}, y)
+    few = every if given.same else every.pick(slice(0, None, given.images // given.labelled))
+    told = lesson(teacher, every, 0, given.augment)
+    hard = Logits().hard if given.same else 0.0
     return {
-        "alone": (Logits(str(teacher), hard=1.0), Samples({"x": x[few]}, y[few]), (answers[few], labels[few])),
-        "with teacher": (Logits(str(teacher), temperature=2.0, hard=hard), Samples({"x": x}, y), (answers, labels)),
+        "alone": (Logits(str(teacher), hard=1.0), told if given.same else lesson(teacher, few, 0, given.augment)),
+        "with teacher": (Logits(str(teacher), hard=hard), told),
     }
 
 
-def trained(seed: int, given: Any, arm: tuple[Logits, Samples, tuple[np.ndarray, np.ndarray]]) -> ir.Model:
+def trained(seed: int, given: Any, arm: tuple[Logits, Lesson]) -> ir.Model:
     """The student of that seed after all steps."""
-    method, samples, told = arm
+    method, told = arm
     start = student(np.random.default_rng(seed))
-    rows = max(1, int(samples.count * (1 - _loop.HELD_OUT)))
-    epochs = round(given.steps / (rows // BATCH))
+    epochs = round(given.steps / (told.rows // told.views // BATCH))
     schedule = _loop.Schedule(epochs, RATE, seed, batch=BATCH, last=True)
-    return apply(start, method.learn(start, samples, told, schedule))
+    return apply(start, method.learn(start, told, schedule))
 
 
 def main() -> None:
@@ -99,7 +101,8 @@ def main() -> None:
     add("--images", type=int, default=2000)
     add("--labelled", type=int, default=400)
     add("--same", action="store_true", help="all images are labelled, for both")
-    add("--steps", type=int, default=400)
+    add("--augment", default=NONE, help="views of the images, for both")
+    add("--steps", type=int, default=800)
     add("--test", type=int, default=2500)
     given = parser.parse_args()
     task, rows = labelled.cifar_jpeg(MODELS, given.test), []
@@ -124,7 +127,7 @@ def report(rows: list[list[Any]], given: Any) -> None:
     gains = np.array([row[-1] for row in rows])
     mean, wins = intervals.mean(gains, np.random.default_rng(0)), int((gains > 0).sum())
     print(f"with teacher better in {wins} of {len(gains)}; mean {mean.value:.2%} [{mean.low:.2%}, {mean.high:.2%}]")
-    name = "distill_same" if given.same else "distill"
+    name = "distill" + ("_same" if given.same else "") + ("" if given.augment == NONE else "_views")
     save(name, {"setting": vars(given), "columns": heads, "rows": rows, "wins": wins, "gain": vars(mean)})
 
 

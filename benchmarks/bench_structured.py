@@ -29,7 +29,8 @@ import recast
 from recast._util.child import TensorSpec
 from recast.compressing import Settings
 from recast.compression.distill import _loop
-from recast.compression.distill.logits import Logits, teach
+from recast.compression.distill._lesson import lesson
+from recast.compression.distill.logits import Logits
 from recast.compression.gate import Limits
 from recast.formats.torch.training import Session
 from recast.measure import cost, intervals
@@ -99,13 +100,14 @@ class Arena:
         facts = [before[0] / macs_of(network, example), 1 - sum(p.numel() for p in network.parameters()) / before[1]]
         with np.load(self.calibration) as held:
             samples = Samples({"x": held["x"]}, held["y"])
-        scores, labels = teach(self.original, samples)
-        order = np.random.default_rng(seed).permutation(samples.count)  # as ``Logits.plan``
-        assert labels is not None
+        told = lesson(self.original, samples, seed, Logits().augment)  # as ``Logits.plan``
+        assert told.labels is not None
         session = Peer(network)
-        session.load({"0": samples.feeds["x"][order], "teacher": scores[order], "labels": labels[order]})
+        session.load({"0": told.samples.feeds["x"], "teacher": told.answers, "labels": told.labels})
         how = {"kind": "kd", "temperature": Logits().temperature, "hard": hard}
-        _, best = _loop.train(session, samples.count, how, _loop.Schedule(self.epochs, RATE, seed))
+        _, best = _loop.train(
+            session, (told.rows, told.samples.count, told.views), how, _loop.Schedule(self.epochs, RATE, seed)
+        )
         network.load_state_dict(best)
         network.eval()
         with torch.no_grad():

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from recast import formats, pipeline, prove
-from recast._util import atomic, progress
+from recast._util import atomic, progress, ranks
 from recast._util.child import TensorSpec
 from recast.compression._method import Method, Needs, Plan, Statistics
 from recast.compression.gate import Comparison, Limits, reasons
@@ -104,7 +104,7 @@ def compress(
     """
     path, writing = Path(target), settings.writing
     writer = formats.by_name(writing.to) if writing.to else formats.for_writing(path)
-    atomic.check_free(path, writing.force or settings.dry_run)
+    atomic.check_free(path, writing.force or settings.dry_run or not ranks.first())
     if not list(steps):
         raise BadRecipe("nothing to do", fix="name a method: --quantize int8, --prune 0.5 …")
     progress.emit("reading")
@@ -125,7 +125,7 @@ def compress(
         changed = _applied(changed, plan)
         plans.append(plan)
         findings += plan.findings
-    if settings.dry_run:
+    if settings.dry_run or not ranks.first():  # what other ranks helped to train is written by the first
         return Compression((), tuple(plans), findings, "planned")
     return _Ending(source, path, writer, settings, (model, changed)).finish(tuple(plans), findings, data.compared)
 

@@ -13,13 +13,15 @@ from recast import passes
 from recast._util import progress
 from recast.compression._method import Statistics
 from recast.compression.apply import apply
-from recast.compression.distill import _maps
+from recast.compression.distill import _lesson, _maps
+from recast.compression.distill._lesson import teach
 from recast.compression.distill.logits import Logits
 from recast.demo import DATA, MODEL
 from recast.errors import BadModel, BadRecipe
 from recast.measure import trainable
 from recast.measure.calibrate import Graph
 from recast.measure.data import Samples
+from recast.measure.subject import Subject
 
 from .group_nets import NETS, Net
 from .test_groups import outputs
@@ -90,8 +92,6 @@ def agreement(model: ir.Model, samples: Samples, answers: np.ndarray) -> float:
 def test_a_student_learns_from_a_teacher_of_another_format(
     loss: str, least: float, tmp_path: Path, rng: np.random.Generator
 ) -> None:
-    from recast.compression.distill.logits import teach
-
     teacher = tmp_path / "teacher.tflite"
     recast.convert(MODEL, teacher)
     samples, model = digits(), prepared(student(rng))
@@ -197,6 +197,51 @@ def test_a_hint_is_followed_and_its_regressor_survives_a_cut(tmp_path: Path, rng
         options.plan(model, given)
     for one, other in zip(options.plan(model, given).edits, whole.edits, strict=True):
         np.testing.assert_array_equal(one.array, other.array)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(("shape", "axis"), [((3, 17, 19), 3), ((17, 19, 3), 2)])
+def test_views_are_the_image_flipped_and_moved(shape: tuple[int, ...], axis: int, rng: np.random.Generator) -> None:
+    """The teacher labels each view; what is held out has none."""
+    n = Net(rng, ("batch", *shape))
+    teacher = Subject("teacher", Path(), made=n.end(n.op("ReduceSum", n.x, n.b.const([1, 2, 3]), keepdims=0)))
+    x = rng.standard_normal((30, *shape)).astype(np.float32)
+    told = _lesson.lesson(teacher, Samples({"x": x}, np.arange(30)), 1, _lesson.AUTO)
+    (made,) = told.samples.feeds.values()
+    assert (told.rows, told.views, len(made)) == (27 * _lesson.VIEWS, _lesson.VIEWS, 27 * _lesson.VIEWS + 3)
+    assert told.labels is not None
+    np.testing.assert_array_equal(made[:27], x[told.labels[:27]])
+    np.testing.assert_array_equal(made[told.rows :], x[told.labels[told.rows :]])
+    assert not set(told.labels[: told.rows]) & set(told.labels[told.rows :])
+    np.testing.assert_allclose(told.answers, made.sum(axis=(1, 2, 3)), rtol=1e-3, atol=1e-3)
+    middle = [slice(None)] * 4
+    high = axis - 1
+    middle[high], middle[axis] = slice(4, 13), slice(4, 15)  # 17 and 19 move by up to 2
+    seen = set()
+    for row, image in enumerate(made[: told.rows]):
+        whole, part = x[told.labels[row]], image[tuple(middle[1:])]
+        for flipped in (False, True):
+            source = np.flip(whole, axis - 1) if flipped else whole
+            for down in range(-2, 3):
+                for right in range(-2, 3):
+                    cut = list(middle[1:])
+                    cut[high - 1], cut[axis - 1] = slice(4 + down, 13 + down), slice(4 + right, 15 + right)
+                    if np.array_equal(source[tuple(cut)], part):
+                        seen.add((row, flipped, down, right))
+    assert len({row for row, *_ in seen}) == told.rows  # each is a view of its own image
+    assert {f for _, f, _, _ in seen} == {False, True}
+    assert {d for _, _, d, _ in seen} == {r for *_, r in seen} == {-2, -1, 0, 1, 2}
+
+
+def test_which_samples_have_views(rng: np.random.Generator) -> None:
+    def kinds(augment: str, *shape: int) -> tuple[str, ...]:
+        return _lesson.kinds(augment, Samples({"x": np.zeros((2, *shape), np.float32)}))
+
+    assert kinds("auto", 3, 32, 32) == kinds("auto", 32, 32, 3) == ("flip", "shift")
+    assert kinds("auto", 1, 28, 28) == kinds("auto", 49, 10, 1) == kinds("auto", 640) == kinds("none", 3, 32, 32) == ()
+    assert kinds("shift", 1, 28, 28) == ("shift",)
+    for augment, shape in (("flip", (640,)), ("turn", (3, 32, 32))):
+        with pytest.raises(BadRecipe, match="augment"):
+            kinds(augment, *shape)
 
 
 def stop_after(epochs: int) -> progress.Listener:

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from recast.measure.data import Samples
 
 _MODULE = "recast.formats.torch.training"
+_numbers = count()  # of the networks that this process opens: those of other ranks have the same
 SCALE = "/scale"  # added to the names of rounded weights
 
 
@@ -165,5 +167,6 @@ def opened(model: ir.Model) -> Iterator[Trainable]:
 
     with tempfile.TemporaryDirectory(prefix="recast-") as folder:
         script, entries = write_trainable(model, Path(folder) / "network.py")
-        with RemoteRunner(_MODULE, script, wanted(script)) as runner:
+        options = wanted(script) | {"training": next(_numbers)}
+        with RemoteRunner(_MODULE, script, options) as runner:
             yield Trainable(model, runner, entries)

@@ -6,6 +6,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from recast._util import ranks
 from recast.cli.options import checking_options, json_option, reading, reading_options
 from recast.errors import BadRecipe
 
@@ -95,7 +96,8 @@ def run(given: Namespace) -> bool:
         dry_run=given.dry_run,
         calibration=given.calibrate,
     )
-    with show.progress(given.json):
+    with show.progress(given.json or not ranks.first()):
         result = compressing.compress(given.source, given.target, steps_of(given), settings)
-    compression(result, given.json)
+    if ranks.first():
+        compression(result, given.json)
     return result.passed

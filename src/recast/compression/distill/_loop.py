@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from recast.compression.distill._checkpoint import Checkpoint
 
 BATCH = (8, 64)  # least and most samples of a step
-HELD_OUT = 0.1  # of the samples: they choose the best epoch
 PATIENCE = 8  # epochs without a better one
 _REQUEST_S = 20.0  # about so long is one request
 
@@ -95,20 +94,25 @@ class _Progress:
 
 
 def train(
-    network: Network, count: int, loss: Mapping[str, Any], schedule: Schedule, file: Checkpoint | None = None
+    network: Network,
+    sizes: tuple[int, int, int],
+    loss: Mapping[str, Any],
+    schedule: Schedule,
+    file: Checkpoint | None = None,
 ) -> tuple[list[list[float]], dict[str, np.ndarray]]:
     """The losses (training, held out) by epoch, and the best epoch's weights (the untrained ones count, too).
 
     Args:
         network: with its samples loaded.
-        count: of the samples; the last tenth is held out.
+        sizes: rows to train on, of all samples (the others are held out), views of one sample among them.
         loss: see ``formats.torch.training``.
         schedule: how long and how fast.
         file: saved after every epoch; if it is there, the training goes on from it.
     """
-    rows = max(1, int(count * (1 - HELD_OUT)))
-    batch = min(rows, schedule.batch or int(np.clip(rows // 16, *BATCH)))
-    steps = schedule.epochs * max(1, rows // batch)
+    rows, count, views = sizes
+    epoch = max(1, rows // views)
+    batch = min(epoch, schedule.batch or int(np.clip(epoch // 16, *BATCH)))
+    steps = schedule.epochs * max(1, epoch // batch)
     network.call("begin", rate=schedule.rate, steps=steps, seed=schedule.seed)
 
     def part(at: int, size: int) -> list[float]:
@@ -124,7 +128,7 @@ def train(
         now.resume(network, file)
     while len(now.history) < schedule.epochs and now.since < schedule.patience:
         progress.emit("distilling", len(now.history), schedule.epochs)
-        todo = network.call("shuffle", rows=rows, batch=batch)
+        todo = network.call("shuffle", rows=rows, batch=batch, most=epoch)
         mean = _mean(_stretched(lambda _, size: network.call("advance", count=size, loss=loss), todo))
         held = held_out()
         now.history.append([round(mean, 6), round(held, 6)])

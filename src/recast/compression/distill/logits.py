@@ -17,6 +17,7 @@ import numpy as np
 from recast.compression._method import Needs, Plan, Skip, Statistics
 from recast.compression.distill import _loop, _maps
 from recast.compression.distill._checkpoint import Checkpoint, mark_of
+from recast.compression.distill._lesson import AUTO, Lesson, lesson
 from recast.compression.edits import SetWeight
 from recast.errors import BadRecipe
 from recast.graph.finding import Finding
@@ -24,9 +25,6 @@ from recast.measure import trainable
 
 if TYPE_CHECKING:
     import onnx_ir as ir
-
-    from recast.measure.data import Samples
-    from recast.measure.subject import Subject
 
 
 SAMPLES = 50_000  # at most
@@ -47,6 +45,8 @@ class Logits:
         rate: of AdamW, falling to 0 along a cosine.
         checkpoint: a file (``.npz``) to save each epoch in; if it is there, the training goes on from it and ends with
             the same weights as one that was never cut off.
+        augment: further views of images, which the teacher labels too: ``flip``, ``shift`` or both; ``auto``: both for
+            colour images; ``none``.
     """
 
     teacher: str = ""
@@ -56,6 +56,7 @@ class Logits:
     epochs: int = 30
     rate: float = 1e-3
     checkpoint: str = ""
+    augment: str = AUTO
 
     passes: ClassVar[tuple[str, ...]] = trainable.passes()
 
@@ -76,51 +77,44 @@ class Logits:
         samples = statistics.samples
         if samples is None or samples.count < 16:
             raise BadRecipe("too few samples to learn from", fix="give more with --data")
-        answers, labels = teach(Path(self.teacher), samples)
-        schedule = _loop.Schedule(self.epochs, self.rate, statistics.seed)
-        return self.learn(model, samples, (answers, labels), schedule)
+        told = lesson(Path(self.teacher), samples, statistics.seed, self.augment)
+        return self.learn(model, told, _loop.Schedule(self.epochs, self.rate, statistics.seed))
 
-    def learn(
-        self, model: ir.Model, samples: Samples, told: tuple[np.ndarray, np.ndarray | None], schedule: _loop.Schedule
-    ) -> Plan:
-        """The trained weights, from what the teacher answered and the labels (see ``teach``)."""
-        history, best = self.trained(model.clone(), samples, told, schedule)
+    def learn(self, model: ir.Model, told: Lesson, schedule: _loop.Schedule) -> Plan:
+        """The trained weights."""
+        history, best = self.trained(model.clone(), told, schedule)
         kept = {n: v.const_value.numpy() for n, v in model.graph.initializers.items() if v.const_value is not None}
         changed = [n for n in best if n in kept and not np.array_equal(best[n], kept[n])]
-        notes = {"loss by epoch (training, held out)": history, "teacher": Path(self.teacher).name}
+        notes = {"loss by epoch (training, held out)": history, "teacher": Path(self.teacher).name, "views": told.views}
         if not changed:
             return Plan("distill", skips=(Skip("the whole model", "no epoch was better than none"),), notes=notes)
-        warned = () if samples.real else (Finding("distilled on generated inputs: give real ones", "", "warning"),)
+        real = told.samples.real
+        warned = () if real else (Finding("distilled on generated inputs: give real ones", "", "warning"),)
         return Plan("distill", tuple(SetWeight(n, best[n], "trained") for n in changed), (), warned, notes)
 
     def trained(
         self,
         student: ir.Model,
-        samples: Samples,
-        told: tuple[np.ndarray, np.ndarray | None],
+        told: Lesson,
         schedule: _loop.Schedule,
         prepare: Callable[[trainable.Trainable], None] = lambda network: None,
     ) -> tuple[list[list[float]], dict[str, np.ndarray]]:
         """The losses by epoch, and the best weights; the student (changed: its outputs) after ``prepare``."""
-        answers, labels = told
-        how = self._loss(student, answers, labels)
+        how = self._loss(student, told.answers, told.labels)
         maps: list[np.ndarray] = []
         if self.loss in ("attention", "hints"):
             look = _maps.watch if self.loss == "attention" else _maps.hint
-            maps = look(student, Path(self.teacher), samples)
+            maps = look(student, Path(self.teacher), told.samples)
             how["maps"] = _maps.WEIGHT if self.loss == "attention" else 1.0
         with trainable.opened(student) as network:
-            order = np.random.default_rng(schedule.seed).permutation(samples.count)
-            inputs = [a[order] for a in network.feeds_of(samples)]
-            scores, right = how.pop("scores")[order], labels[order] if labels is not None else None
-            maps = [m[order] for m in maps]
-            network.load(inputs, scores, right, maps)
+            inputs, scores, labels = network.feeds_of(told.samples), how.pop("scores"), told.labels
+            network.load(inputs, scores, labels, maps)
             prepare(network)
             file = None
             if self.checkpoint:
-                given = [*inputs, scores, *maps, *network.weights().values(), *([right] if right is not None else [])]
+                given = [*inputs, scores, *maps, *network.weights().values(), *([labels] if labels is not None else [])]
                 file = Checkpoint(Path(self.checkpoint), mark_of({**how, **vars(schedule)}, given))
-            return _loop.train(network, samples.count, how, schedule, file)
+            return _loop.train(network, (told.rows, told.samples.count, told.views), how, schedule, file)
 
     def _loss(self, student: ir.Model, answers: np.ndarray, labels: np.ndarray | None) -> dict[str, Any]:
         """How the student is compared, and the teacher's scores for it (before a last Softmax)."""
@@ -136,18 +130,6 @@ class Logits:
         scores = np.log(np.maximum(flat, 1e-7)) if sums_to_one else flat
         kind = "dkd" if self.loss == "dkd" and labels is not None else "kd"
         return {"kind": kind, "temperature": self.temperature, "hard": self.hard, "scores": scores}
-
-
-def teach(teacher: Path | Subject, samples: Samples) -> tuple[np.ndarray, np.ndarray | None]:
-    """The teacher's first output for all samples, in its own runtime, and the labels if they are class numbers."""
-    from recast.measure.subject import Subject
-
-    subject = teacher if isinstance(teacher, Subject) else Subject(teacher.name, teacher)
-    with subject.running() as runner:
-        answers = subject.predict(runner, samples.feeds)[0]
-    labels = samples.labels
-    usable = labels is not None and labels.ndim == 1 and labels.dtype.kind in "iu"
-    return answers, labels if usable else None
 
 
 METHODS = {"logits": Logits}

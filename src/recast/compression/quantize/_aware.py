@@ -17,7 +17,8 @@ import numpy as np
 from recast.compression._method import Plan, Statistics
 from recast.compression.apply import apply
 from recast.compression.distill import _loop
-from recast.compression.distill.logits import SAMPLES, Logits, teach
+from recast.compression.distill._lesson import Lesson, lesson
+from recast.compression.distill.logits import SAMPLES, Logits
 from recast.compression.edits import Edit, SetWeight
 from recast.compression.quantize._fit import Rounded, weight_of
 from recast.compression.quantize._rounding import Grid
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from recast.measure.data import Samples
 
+RATE, EPOCHS = 2e-3, 20  # relative to the size of each weight tensor
 _NEAR = 0.49  # of a step: how far what is behind an integer may begin from it
 
 
@@ -56,7 +58,7 @@ class Aware:
         if not isinstance(told, Mapping):
             raise BadRecipe(f"aware = {told!r}", fix="a table: {} or {teacher = 'big.h5', epochs = 10}")
         try:
-            return cls(Logits(**{"rate": 3e-4, "epochs": 20, **told}))
+            return cls(Logits(**{"rate": RATE, "epochs": EPOCHS, **told}))
         except TypeError as error:
             raise BadRecipe(f"aware: {error}", fix="see docs/howto/distill.md") from error
 
@@ -77,7 +79,7 @@ class Aware:
         samples = told.training
         if samples is None or samples.count < 16:
             raise BadRecipe("too few samples to learn from", fix="give more with --data")
-        answers, labels = self._taught(model, samples)
+        learned = self._lesson(model, samples, told.seed)
         first = _first(drafts)
         start: list[Edit] = [*roundings]
         for name, (made, _) in first.items():
@@ -92,21 +94,20 @@ class Aware:
         def rounded(network: trainable.Trainable) -> None:
             network.round_weights(grids, others)
 
-        history, best = self.method.trained(student, samples, (answers, labels), schedule, rounded)
+        history, best = self.method.trained(student, learned, schedule, rounded)
         finished = {n: _finished(made, grid, best) for n, (made, grid) in first.items()}
         teacher = Path(self.method.teacher).name if self.method.teacher else "the model before rounding"
         notes = {"loss by epoch (training, held out)": history, "teacher": teacher}
         warned = () if samples.real else (Finding("trained on generated inputs: give real ones", "", "warning"),)
         return [finished[made.layer.weight] for made, _ in drafts], notes, warned
 
-    def _taught(self, model: ir.Model, samples: Samples) -> tuple[np.ndarray, np.ndarray | None]:
-        """What the teacher says of the samples, and the labels."""
+    def _lesson(self, model: ir.Model, samples: Samples, seed: int) -> Lesson:
+        """The samples with what the teacher says of them."""
         path = Path(self.method.teacher)
-        if not self.method.teacher:
-            return teach(Subject("the model before rounding", path, made=model), samples)
-        if not path.exists():
+        if self.method.teacher and not path.exists():
             raise BadRecipe("the teacher is not there", str(path), "aware = {teacher = MODEL}")
-        return teach(path, samples)
+        itself = Subject("the model before rounding", path, made=model)
+        return lesson(path if self.method.teacher else itself, samples, seed, self.method.augment)
 
 
 def learned_from(told: Aware | None) -> int:

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from recast._util.optional import need
+from recast.errors import BadModel
 from recast.formats.torch import run
+from recast.formats.torch.team import Team, device
 
 Arrays = dict[str, np.ndarray]
 _SPARSE = 0.1  # weights with at least this share of zeros keep them
@@ -25,6 +27,8 @@ class Session(run.Session):
 
     def __init__(self, path: str, options: Mapping[str, Any]) -> None:
         super().__init__(path, options)
+        self._device = device(self.torch)
+        self._number = int(options.get("training", 0))
         self._data: list[Any] = []
         self._teacher: Any = None
         self._labels: Any = None
@@ -41,13 +45,17 @@ class Session(run.Session):
         """
         torch = self.torch
         last = torch.channels_last  # on CPUs convolutions of images take two thirds of the time so
-        self.model.to(memory_format=last)
-        arrays = [torch.from_numpy(feeds[str(i)]) for i in range(len(self.inputs))]
+        self.model.to(self._device, memory_format=last)
+        arrays = [self._on(feeds[str(i)]) for i in range(len(self.inputs))]
         self._data = [a.contiguous(memory_format=last) if a.ndim == 4 else a for a in arrays]
-        self._teacher = torch.from_numpy(feeds["teacher"]) if "teacher" in feeds else None
-        self._labels = torch.from_numpy(feeds["labels"]) if "labels" in feeds else None
-        self._maps = [torch.from_numpy(feeds[n]) for n in sorted(n for n in feeds if n.startswith("map "))]
+        self._teacher = self._on(feeds["teacher"]) if "teacher" in feeds else None
+        self._labels = self._on(feeds["labels"]) if "labels" in feeds else None
+        self._maps = [self._on(feeds[n]) for n in sorted(n for n in feeds if n.startswith("map "))]
         return None, {}
+
+    def _on(self, array: np.ndarray) -> Any:
+        """A tensor where the network is."""
+        return self.torch.from_numpy(array).to(self._device)
 
     def round_weights(
         self, feeds: Arrays, grids: Mapping[str, tuple[int, int]], only: list[str]
@@ -63,10 +71,9 @@ class Session(run.Session):
             grids: lowest and highest integer by key of the state dict.
             only: keys of what is trained.
         """
-        torch = self.torch
         for key, (low, high) in grids.items():
-            sizes = torch.from_numpy(feeds[f"{key}/scale"]).log()
-            self._grids[key] = (torch.from_numpy(feeds[key].astype(np.int64)), sizes, low, high)
+            sizes = self._on(feeds[f"{key}/scale"]).log()
+            self._grids[key] = (self._on(feeds[key].astype(np.int64)), sizes, low, high)
         self._only = set(only)
         self.straighten()
         return None, {}
@@ -83,6 +90,8 @@ class Session(run.Session):
         """AdamW (Loshchilov and Hutter 2019) with a cosine from ``rate`` to 0 over ``steps`` steps."""
         torch = self.torch
         torch.manual_seed(seed)
+        self._team = Team(torch, self._number)
+        self._team.join_normalisations(self.model)
         self._order = np.random.default_rng(seed)
         named = {n: p for n, p in self.model.named_parameters() if p.dtype.is_floating_point}
         self._trained = [p for n, p in named.items() if self._only is None or n in self._only]
@@ -92,10 +101,26 @@ class Session(run.Session):
         self._regressors = self._regress()
         self._trained += list(self._regressors.parameters())
         self._masks = [(p, p != 0) for p in self._trained if float((p == 0).float().mean()) >= _SPARSE]
-        self._optimiser = torch.optim.AdamW(self._trained, lr=rate, weight_decay=1e-4)
+        self._optimiser = torch.optim.AdamW(self._groups(rate), lr=rate, weight_decay=1e-4)
         falling = lambda step: 0.5 * (1 + math.cos(math.pi * min(1.0, step / max(1, steps))))  # noqa: E731
         self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimiser, falling)
         return None, {}
+
+    def _groups(self, rate: float) -> list[dict[str, Any]]:
+        """Parameters with their rates.
+
+        Beside rounded weights nothing normalises any more, and a weight of pixels of 0 to 255 is tiny: a tensor's rate
+        is relative to its size (Shazeer and Stern, Adafactor, ICML 2018, section 8); scales are logarithms already.
+        """
+        if not self._grids:
+            return [{"params": self._trained}]
+        logarithms = [sizes for _, sizes, _, _ in self._grids.values()]
+
+        def size(parameter: Any) -> float:
+            own = any(parameter is s for s in logarithms)
+            return 1.0 if own else float(parameter.detach().square().mean().sqrt()) or 1e-3
+
+        return [{"params": [p], "lr": rate * size(p)} for p in self._trained]
 
     def _regress(self) -> Any:
         """For each map that is whole activations: a 1×1 convolution from the student's channels to the teacher's."""
@@ -108,7 +133,7 @@ class Session(run.Session):
         return torch.nn.ModuleList(
             torch.nn.Conv2d(mine.shape[1], theirs.shape[1], 1, bias=False) if theirs.ndim == 4 else torch.nn.Identity()
             for mine, theirs in zip(further, self._maps, strict=True)
-        )
+        ).to(self._device)
 
     def _numbers(self) -> dict[str, Any]:
         """All tensors of the network and of what is trained beside it."""
@@ -118,10 +143,10 @@ class Session(run.Session):
 
     def state(self, feeds: Arrays) -> tuple[dict[str, Any], Arrays]:
         """Everything that the next epoch depends on."""
-        arrays = {n: np.array(v.numpy(), order="C") for n, v in self._numbers().items()}
+        arrays = {n: np.array(v.cpu().numpy(), order="C") for n, v in self._numbers().items()}
         for number, parameter in enumerate(self._trained):
             for name, value in self._optimiser.state[parameter].items():
-                arrays[f"optimiser/{number}/{name}"] = np.array(value.numpy(), order="C")
+                arrays[f"optimiser/{number}/{name}"] = np.array(value.cpu().numpy(), order="C")
         return {"order": self._order.bit_generator.state, "step": self._schedule.last_epoch}, arrays
 
     def restore(self, feeds: Arrays, told: Mapping[str, Any]) -> tuple[None, Arrays]:
@@ -143,10 +168,11 @@ class Session(run.Session):
             group["lr"] = rate * self._schedule.lr_lambdas[0](self._schedule.last_epoch)
         return None, {}
 
-    def shuffle(self, feeds: Arrays, rows: int, batch: int) -> tuple[int, Arrays]:
-        """A new epoch over the first ``rows`` samples in a new order: its number of steps."""
-        order, size = self._order.permutation(rows), self._size(min(batch, rows))
-        self._batches = [order[start : start + size] for start in range(0, rows - size + 1, size)]
+    def shuffle(self, feeds: Arrays, rows: int, batch: int, most: int = 0) -> tuple[int, Arrays]:
+        """A new epoch over the first ``rows`` samples in a new order (``most`` of them, 0: all): its steps."""
+        count = most or rows
+        order, size = self._order.permutation(rows)[:count], self._size(min(batch, count))
+        self._batches = [order[start : start + size] for start in range(0, count - size + 1, size)]
         return len(self._batches), {}
 
     def advance(self, feeds: Arrays, count: int, loss: Mapping[str, Any]) -> tuple[list[float], Arrays]:
@@ -154,16 +180,18 @@ class Session(run.Session):
         self.model.train(not self._grids)
         found = []
         for index in self._batches[:count]:
-            value = self._loss(index, loss)
+            mine = self._team.share(index)
+            value = self._loss(mine, loss) * (len(mine) / len(index))
             self._optimiser.zero_grad()
             value.backward()
+            self._team.sum_gradients(self._trained)
             self.torch.nn.utils.clip_grad_norm_(self._trained, 5.0)
             self._optimiser.step()
             self._schedule.step()
             with self.torch.no_grad():
                 for parameter, mask in self._masks:
                     parameter.mul_(mask)
-            found.append(float(value.detach()))
+            found.append(float(self._team.summed(value.detach())))
         del self._batches[:count]
         return found, {}
 
@@ -175,11 +203,13 @@ class Session(run.Session):
         last, size = len(self._data[0]) - 1, self._size(batch)
         with self.torch.no_grad():
             batches = [np.minimum(np.arange(at, at + size), last) for at in range(start, stop, size)]
-            return [float(self._loss(index, loss)) for index in batches], {}
+            return [float(self._team.same(self._loss(index, loss))) for index in batches], {}
 
     def _size(self, batch: int) -> int:
         """Samples of one run: what the network fixes, or ``batch``."""
         fixed = self.inputs[0].shape[0]
+        if isinstance(fixed, int) and self._team.size > 1:
+            raise BadModel(f"its batch is fixed to {fixed}: it cannot be shared", "training", "--batch dynamic")
         return int(fixed) if isinstance(fixed, int) else batch
 
     def gradients(self, feeds: Arrays, start: int, stop: int, seed: int) -> tuple[None, Arrays]:
@@ -195,13 +225,14 @@ class Session(run.Session):
             loss = torch.nn.functional.cross_entropy(scores.reshape(len(scores), -1), self._labels[start:stop])
         else:
             chance = torch.Generator().manual_seed(seed + start)
-            loss = (scores * torch.randn(scores.shape, generator=chance)).sum() / scores.numel() ** 0.5
+            direction = torch.randn(scores.shape, generator=chance).to(self._device)
+            loss = (scores * direction).sum() / scores.numel() ** 0.5
         found = torch.autograd.grad(loss, list(trained.values()), allow_unused=True)
-        return None, {n: g.numpy() for n, g in zip(trained, found, strict=True) if g is not None}
+        return None, {n: g.cpu().numpy() for n, g in zip(trained, found, strict=True) if g is not None}
 
     def _outputs(self, index: np.ndarray) -> tuple[Any, ...]:
         """All outputs for some samples."""
-        rows = self.torch.from_numpy(index)
+        rows = self._on(index)
         given = tuple(x[rows] for x in self._data)
         held = dict(self.model.named_parameters()) if self._grids else {}
         made = {n: self._real(n, held[n]) for n in self._grids}
@@ -216,7 +247,7 @@ class Session(run.Session):
 
     def _loss(self, index: np.ndarray, how: Mapping[str, Any]) -> Any:
         first, *further = self._outputs(index)
-        rows = self.torch.from_numpy(index)
+        rows = self._on(index)
         value = self._answer_loss(first.to(self.torch.float32), rows, how)
         for number, (features, theirs) in enumerate(zip(further, self._maps, strict=True)):
             if theirs.ndim == 4:
