@@ -120,6 +120,7 @@ def compress(
         changed = changed.clone()
         findings += _run_passes(changed, method)
         statistics = _statistics(changed, method.needs(changed), data.fitted, (writer.name, settings.seed))
+        statistics = replace(statistics, original=model)
         plan = method.plan(changed, statistics)
         progress.emit(f"applying {plan.method}")
         changed = _applied(changed, plan)

@@ -95,7 +95,7 @@ def test_a_student_learns_from_a_teacher_of_another_format(
     teacher = tmp_path / "teacher.tflite"
     recast.convert(MODEL, teacher)
     samples, model = digits(), prepared(student(rng))
-    answers, labels = teach(teacher, samples)
+    answers, labels = teach(Subject("teacher", teacher), samples)
     assert labels is not None
     options = Logits(str(teacher), loss, epochs=60, rate=5e-3)  # type: ignore[arg-type]
     plan = options.plan(model, Statistics(samples=samples, seed=1))
@@ -153,7 +153,7 @@ def test_a_student_learns_where_its_teacher_looks(tmp_path: Path, rng: np.random
     recast.save(teacher.clone(), path)
     x = rng.standard_normal((96, 3, 11, 13)).astype(np.float32)
     watched = model.clone()
-    maps = _maps.watch(watched, path, Samples({"x": x}))
+    maps = _maps.watch(watched, Subject("teacher", path), Samples({"x": x}))
     assert [m.shape for m in maps] == [(96, 11 * 13), (96, 5 * 6)]
     assert len(watched.graph.outputs) == 3
     values = [v.name or "" for v in _maps.stages(teacher).values()]
@@ -177,7 +177,7 @@ def test_a_student_learns_where_its_teacher_looks(tmp_path: Path, rng: np.random
     plan = method.plan(model, Statistics(samples=Samples({"x": x})))
     assert apart(apply(model, plan)) < 0.7 * apart(model)
     with pytest.raises(BadRecipe, match="no image size"):
-        _maps.watch(prepared(student(rng)), path, digits())
+        _maps.watch(prepared(student(rng)), Subject("teacher", path), digits())
 
 
 def test_a_hint_is_followed_and_its_regressor_survives_a_cut(tmp_path: Path, rng: np.random.Generator) -> None:
@@ -185,7 +185,7 @@ def test_a_hint_is_followed_and_its_regressor_survives_a_cut(tmp_path: Path, rng
     recast.save(teacher.clone(), path)
     given = Statistics(samples=Samples({"x": rng.standard_normal((96, 3, 11, 13)).astype(np.float32)}))
     assert given.samples is not None
-    (hints,) = _maps.hint(model.clone(), path, given.samples)
+    (hints,) = _maps.hint(model.clone(), Subject("teacher", path), given.samples)
     name = list(_maps.stages(teacher).values())[1].name or ""
     with Graph(teacher) as graph:
         np.testing.assert_allclose(hints, graph.run(given.samples, [name])[name], rtol=1e-4, atol=1e-5)

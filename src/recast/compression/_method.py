@@ -41,6 +41,7 @@ class Statistics:
         target: name of the format that will be written ("" unknown): rules of integer kernels differ.
         seed: for whatever is random.
         training: samples to learn from, where a method asked for them.
+        original: the model before the first step.
     """
 
     values: Mapping[str, Histogram] = field(default_factory=dict)
@@ -48,6 +49,7 @@ class Statistics:
     target: str = ""
     seed: int = 0
     training: Samples | None = None
+    original: ir.Model | None = None
 
 
 @dataclass(frozen=True)

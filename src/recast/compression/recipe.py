@@ -24,7 +24,7 @@ class _Chained:
         raise NotImplementedError
 
     def __rshift__(self, other: _Chained) -> Steps:
-        return Steps((*self._steps(), *other._steps()))
+        return Steps((*self._steps(), *other._steps()))  # one step may be several
 
     def __iter__(self) -> Iterator[Step]:
         return iter(self._steps())
@@ -105,16 +105,41 @@ class Prune(Step):
 
 @dataclass(frozen=True)
 class Distill(Step):
-    """Train the model to answer as ``teacher`` does (a file of any format)."""
+    """Train the model to answer as ``teacher`` does.
+
+    Attributes:
+        teacher: a file of any format; "": the model itself, as it was before the first step.
+        kind: the method's name.
+        options: further options of the method.
+        student: what is trained: "": the model at hand; ``width 0.5``: a copy with half of its channels; ``depth
+            0.5``: with half of its repeated blocks; or both, with a comma. What is kept keeps its weights.
+    """
 
     family: ClassVar[str] = "distill"
     teacher: str | Path = ""
     kind: str = "logits"
     options: Mapping[str, Any] = field(default_factory=dict)
+    student: str = ""
+
+    def _steps(self) -> tuple[Step, ...]:
+        return (*_student(self.student), dataclasses.replace(self, student=""))
 
     def chosen(self) -> tuple[str, dict[str, Any]]:
         """See ``Step``."""
         return self.kind, {"teacher": str(self.teacher), **self.options}
+
+
+def _student(text: str) -> Iterator[Prune]:
+    """The steps that make a student from the model."""
+    for part in filter(None, (p.strip() for p in text.split(","))):
+        what, _, number = part.partition(" ")
+        try:
+            share = float(number)
+        except ValueError:
+            share = 0.0
+        if what not in _REDUCED or not 0 < share < 1:
+            raise BadRecipe(f"student '{part}'", fix="width 0.5, depth 0.5, or both with a comma")
+        yield Prune(round(1 - share, 6), kind=_REDUCED[what])
 
 
 @dataclass(frozen=True)
@@ -143,6 +168,7 @@ class Quantize(Step):
         return self.kind, dict(self.options)
 
 
+_REDUCED = {"width": "structured", "depth": "depth"}
 _KINDS: dict[str, type[Step]] = {k.family: k for k in (Prune, Distill, Factorize, Quantize)}
 _FIRST = {"prune": "amount", "distill": "teacher", "factorize": "kind", "quantize": "kind"}
 
@@ -165,7 +191,7 @@ def from_toml(path: Path) -> Steps:
     steps = told.get("step")
     if set(told) != {"step"} or not isinstance(steps, list):
         raise BadRecipe("a recipe holds [[step]] tables and nothing else", str(path), "[[step]]\nquantize = 'int8'")
-    return Steps(tuple(_step(s, str(path)) for s in steps))
+    return Steps(tuple(made for s in steps for made in _step(s, str(path))))
 
 
 def _step(told: Any, where: str) -> Step:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from recast.compressing import Settings
+from recast.compressing import SYNTHETIC, Settings
 from recast.compression.gate import Limits
 from recast.compression.recipe import Distill, Factorize, Prune, Quantize, Step, Steps
 from recast.recipe import Reading, Writing
@@ -43,7 +43,7 @@ class Job:
             "writing": asdict(given.writing),
             "limits": asdict(given.limits),
             "data": _absolute(given.data),
-            "calibration": _absolute(given.calibration),
+            "calibration": str(SYNTHETIC) if given.calibration == SYNTHETIC else _absolute(given.calibration),
             "seed": given.seed,
         }
 
@@ -71,7 +71,7 @@ class Job:
     @property
     def real(self) -> bool:
         """Whether results are compared on the user's samples."""
-        return self.settings.data is not None or self.settings.calibration is not None
+        return self.settings.data is not None or self.settings.calibration not in (None, SYNTHETIC)
 
     def identity(self) -> str:
         """A digest of everything that figures depend on: contents of the files, options, version; not the budget."""

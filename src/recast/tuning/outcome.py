@@ -66,7 +66,7 @@ class Tuned:
 
         measured = [r.comparison for r in self.rows if r.comparison is not None]
         budget = {k: v for k, v in asdict(self.job.settings.limits).items() if v is not None and v is not False}
-        data = self.job.settings.data or self.job.settings.calibration
+        data = self.job.settings.data or (self.job.settings.calibration if self.job.real else None)
         told = {
             "recast": __version__,
             "kind": "tuning",

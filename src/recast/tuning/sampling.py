@@ -21,7 +21,7 @@ import numpy as np
 
 from recast._util.optional import need
 from recast.compression.recipe import Steps
-from recast.tuning.space import FAMILIES, NONE, STORES, Space, key_of, kinds_of, starts
+from recast.tuning.space import FAMILIES, NONE, STORES, TRAININGS, Space, key_of, kinds_of, starts
 from recast.tuning.trial import Judge, Row
 
 if TYPE_CHECKING:
@@ -58,7 +58,8 @@ class Sampling:
 
     def __init__(self, judge: Judge, seed: int, make: Maker = tpe, warm: bool = True, mutate: bool = True) -> None:
         self._judge, self._seed, self._make, self._mutate = judge, seed, make, mutate
-        self._starts = starts() if warm else []
+        self._starts = starts(judge.real) if warm else []
+        self._untaught = () if judge.real else TRAININGS  # nothing to learn from
 
     def propose(self, rows: Sequence[Row], count: int) -> list[dict[str, Any]]:
         """Choices of up to ``count`` recipes that were not tried; fewer where nothing is left.
@@ -86,7 +87,7 @@ class Sampling:
         return [{**other, **_of_store(store.choices)} for store in stores for other in others]
 
     def _sampled(self, rows: Sequence[Row], known: set[str], count: int) -> list[dict[str, Any]]:
-        space = Space().without(closed(rows))
+        space = Space().without({*closed(rows), *self._untaught})
         parents = self._parents(rows, space)
         made: list[dict[str, Any]] = []
         asked, chance = self._asked(rows, space, self._make), self._asked(rows, space, _chance)
@@ -146,10 +147,11 @@ class Sampling:
 def closed(rows: Sequence[Row]) -> set[str]:
     """Kinds that gave nothing to measure when they were tried alone, and ways to store that made no file smaller.
 
-    The model or the target does not allow them.
+    The model or the target does not allow them. Training is closed where it never gave anything.
     """
     alone = [(kinds_of(r.choices), r) for r in rows]
     tried = [(kinds[0], _helps(kinds[0], r)) for kinds, r in alone if len(kinds) == 1]
+    tried += [(k, r.comparison is not None) for kinds, r in alone for k in kinds if k in TRAININGS]
     return {kind for kind, _ in tried} - {kind for kind, helps in tried if helps}
 
 
@@ -196,11 +198,11 @@ def _chance(seed: int) -> BaseSampler:
 
 def _of_store(choices: Mapping[str, Any]) -> dict[str, Any]:
     """The answers about the way to store."""
-    return {k: v for k, v in choices.items() if k not in ("prune", "factorize")}
+    return {k: v for k, v in choices.items() if k not in ("prune", "factorize", "distill", "epochs")}
 
 
 def _kinds(space: Space) -> set[str]:
-    return {*space.prunes, *space.factors, *space.stores}
+    return {*space.prunes, *space.factors, *space.trainings, *space.stores}
 
 
 def nondominated(points: Sequence[tuple[float, ...]]) -> list[int]:

@@ -1,4 +1,4 @@
-"""Which recipes there are: prune, then factorise, then store in fewer bits. A recipe is made from named choices.
+"""Which recipes there are: prune, factorise, train, store in fewer bits. A recipe is made from named choices.
 
 The search begins with every kind on its own; kinds that the model or the target refuses are closed, and what is left
 is the space that the sampler sees.
@@ -11,12 +11,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from recast.compression.recipe import Factorize, Prune, Quantize, Step, Steps
+from recast.compression.recipe import Distill, Factorize, Prune, Quantize, Step, Steps
 
 NONE = "none"
-FAMILIES = ("prune", "factorize", "store")  # in the order of the steps
+FAMILIES = ("prune", "factorize", "distill", "store")  # in the order of the steps
 PRUNES = ("structured", "magnitude", "sparsegpt")
 FACTORS = ("svd",)
+LOGITS, AWARE = "logits", "aware"
+TRAININGS = (LOGITS, AWARE)  # towards the original: before rounding, or with the roundings in place
+_TRAINABLE = ("int8", "int4", "int8-weights")  # stores that can be trained
 STORES = (
     "int8", "int8-dynamic", "float16", "int4", "int8-weights", "mixed", "palette", "float16-weights", "int16",
     "bfloat16",
@@ -40,17 +43,23 @@ class Space:
 
     prunes: tuple[str, ...] = PRUNES
     factors: tuple[str, ...] = FACTORS
+    trainings: tuple[str, ...] = TRAININGS
     stores: tuple[str, ...] = STORES
 
     def without(self, closed: Iterable[str]) -> Space:
         """The space without some kinds."""
         gone = set(closed)
-        return Space(*(tuple(k for k in kinds if k not in gone) for kinds in (self.prunes, self.factors, self.stores)))
+        every = (self.prunes, self.factors, self.trainings, self.stores)
+        return Space(*(tuple(k for k in kinds if k not in gone) for kinds in every))
 
     def choose(self, ask: Chooser) -> Steps:
         """A recipe from a sampler's answers; without steps where every answer is ``none``."""
-        steps = [*self._prune(ask), *self._factorize(ask), *self._store(ask)]
-        return Steps(tuple(steps))
+        steps = [*self._prune(ask), *self._factorize(ask)]
+        kind = ask.suggest_categorical("distill", [NONE, *self.trainings])
+        length = {} if kind == NONE else {"epochs": ask.suggest_categorical("epochs", [3, 10])}
+        if kind == LOGITS:
+            steps.append(Distill(options=length))
+        return Steps((*steps, *self._store(ask, {AWARE: length} if kind == AWARE else {})))
 
     def _prune(self, ask: Chooser) -> list[Step]:
         kind = ask.suggest_categorical("prune", [NONE, *self.prunes])
@@ -73,7 +82,7 @@ class Space:
         energy = ask.suggest_categorical("energy", [0.8, 0.9, 0.95, 0.98, 0.995])
         return [Factorize(kind, {"energy": energy, "whiten": ask.suggest_categorical("whiten", [True, False])})]
 
-    def _store(self, ask: Chooser) -> list[Step]:
+    def _store(self, ask: Chooser, aware: dict[str, Any]) -> list[Step]:
         kind = ask.suggest_categorical("store", [NONE, *self.stores])
         if kind == NONE:
             return []
@@ -89,20 +98,31 @@ class Space:
         if kind == "int8":
             options["ranges"] = ask.suggest_categorical("ranges", ["auto", "minmax", "mse", "99.9%"])
             options["bits"] = ask.suggest_categorical("bits", [8, 4])
-        return [Quantize(kind, options)]
+        return [Quantize(kind, options | (aware if kind in _TRAINABLE else {}))]
 
 
-def starts() -> list[dict[str, Any]]:
-    """Choices to begin with: what is known to be good on its own, and every other kind once, the promising first."""
+def starts(trained: bool = True) -> list[dict[str, Any]]:
+    """Choices to begin with: what is known to be good on its own, and every other kind once, the promising first.
+
+    Args:
+        trained: some with training, too.
+    """
     alone = [_store(kind) for kind in STORES]
     cut = {"prune": "structured", "cut": 0.1, "criterion": "l2", "scope": "uniform"}
     four = _store("int8") | {"bits": 4}
-    pruned = [cut | {"factorize": NONE} | _only(kind) for kind in (NONE, "int8")]
+    pruned = [cut | {"factorize": NONE, "distill": NONE} | _only(kind) for kind in (NONE, "int8")]
     zeroed = [
-        {"prune": kind, "zeros": 0.5, "factorize": NONE, "store": NONE} for kind in PRUNES if kind != "structured"
+        {"prune": kind, "zeros": 0.5, "factorize": NONE, "distill": NONE, "store": NONE}
+        for kind in PRUNES
+        if kind != "structured"
     ]
-    low = {"prune": NONE, "factorize": "svd", "energy": 0.98, "whiten": True, "store": NONE}
-    return [*alone[:4], four, *pruned, low, *alone[4:], *zeroed]
+    low = {"prune": NONE, "factorize": "svd", "energy": 0.98, "whiten": True, "distill": NONE, "store": NONE}
+    learned = {"distill": LOGITS, "epochs": 3}
+    training = [
+        cut | {"cut": 0.3, "factorize": NONE} | learned | _only("int8"),
+        _store("int4") | learned | {"distill": AWARE},
+    ]
+    return [*alone[:4], four, *pruned, *(training if trained else ()), low, *alone[4:], *zeroed]
 
 
 def kinds_of(choices: Choices) -> list[str]:
@@ -121,12 +141,22 @@ def described(steps: Steps) -> str:
 
 
 def _words(told: dict[str, Any]) -> str:
-    options = [f"{k} {v}" if isinstance(v, bool | int) else str(v) for k, v in told["options"].items()]
-    return " ".join([told["method"], *options])
+    return " ".join([told["method"], *_worded(told["options"])])
+
+
+def _worded(options: Mapping[str, Any]) -> list[str]:
+    """Texts speak for themselves, numbers and tables are named; what is empty is left out."""
+    found = []
+    for name, value in options.items():
+        if isinstance(value, Mapping):
+            found += [name, *_worded(value)]
+        elif value != "":
+            found.append(f"{name} {value}" if isinstance(value, bool | int) else str(value))
+    return found
 
 
 def _store(kind: str) -> dict[str, Any]:
-    return {"prune": NONE, "factorize": NONE} | _only(kind)
+    return {"prune": NONE, "factorize": NONE, "distill": NONE} | _only(kind)
 
 
 def _only(kind: str) -> dict[str, Any]:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 _PRUNE = 'Remove this share (0–1), keep N of every M (2:4), or cut channels until "macs<0.5" (parameters, latency).'
 
 
+_STUDENT = "Train a smaller copy of SRC: 'width 0.5' (channels), 'depth 0.5' (repeated blocks), or both."
+
+
 def configure(parser: ArgumentParser) -> None:
     """The options."""
     add = parser.add_argument
@@ -27,6 +30,8 @@ def configure(parser: ArgumentParser) -> None:
     add("--prune-kind", metavar="KIND", default="", help="magnitude, wanda, sparsegpt (with --data), structured …")
     add("--structured", action="store_true", help="Prune whole neurons and channels, so that shapes shrink.")
     add("--distill-from", metavar="TEACHER", help="Train the result to answer as this model does.")
+    add("--student", metavar="TEXT", default="", help=_STUDENT)
+    add("--aware", action="store_true", help="With --quantize int8, int4 …: train with the roundings in place.")
     add("--factorize", metavar="KIND", help="svd: low rank; palette: few distinct weights.")
     add("--rank-energy", metavar="E", type=float, help="svd: share of the energy that each layer keeps (default 0.95).")
     add("--rank-size", metavar="S", type=float, help="svd: share of the weights that may be left, instead.")
@@ -55,13 +60,16 @@ def steps_of(given: Namespace) -> Steps:
     steps = from_toml(given.recipe) if given.recipe else Steps()
     if given.prune is not None or given.prune_threshold is not None:
         steps = steps >> _prune(given.prune, given.prune_threshold, given.structured, given.prune_kind)
-    if given.distill_from:
-        steps = steps >> Distill(given.distill_from)
+    if given.distill_from or given.student:
+        steps = steps >> Distill(given.distill_from or "", student=given.student)
     if given.factorize:
         ranks = {"energy": given.rank_energy, "size": given.rank_size}
         steps = steps >> Factorize(given.factorize, {k: v for k, v in ranks.items() if v is not None})
+    if given.aware and not given.quantize:
+        raise BadRecipe("--aware without --quantize", fix="--quantize int8 or int4, or leave it out")
     if given.quantize:
-        steps = steps >> Quantize(given.quantize)
+        teacher = {"teacher": given.distill_from} if given.distill_from else {}
+        steps = steps >> Quantize(given.quantize, {"aware": teacher} if given.aware else {})
     return steps
 
 

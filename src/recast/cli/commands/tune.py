@@ -25,7 +25,8 @@ def configure(parser: ArgumentParser) -> None:
     add("--engine", choices=("local", "ray"), default="local", help="Where trials run.")
     add("--prefer", choices=("size", "quality", "latency"), default="size", help="What is best within the budget.")
     add("--storage", metavar="FILE", type=Path, help="The search, to be resumed (default DST.tune).")
-    add("--calibrate", metavar="FILE.npz", type=Path, help="Samples for the methods (default: half of --data).")
+    told = "Samples for the methods (default: half of --data); 'synthetic': made from the model's own statistics."
+    add("--calibrate", metavar="FILE.npz", type=Path, help=told)
     add("--html", metavar="R.html", type=Path, help="Write a page with pictures.")
     add("--to", metavar="FMT", default="", help="Format, if the suffix does not tell.")
     add("--batch", metavar="dynamic|N", default="", help="Fix or free the batch dimension.")

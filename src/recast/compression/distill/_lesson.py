@@ -30,6 +30,7 @@ class Lesson:
     """Samples in the order of learning: all views of the training samples, then the held-out samples as they are.
 
     Attributes:
+        teacher: who gave the answers.
         samples: all of them.
         answers: of the teacher, (n, …).
         labels: class numbers (n,), or None.
@@ -37,6 +38,7 @@ class Lesson:
         views: how many of the rows are of one sample; an epoch is as long as without views.
     """
 
+    teacher: Subject
     samples: Samples
     answers: np.ndarray
     labels: np.ndarray | None
@@ -62,15 +64,15 @@ def lesson(teacher: Path | Subject, samples: Samples, seed: int, augment: str = 
     views = max(1, min(VIEWS, LARGEST // max(1, bytes_))) if changes else 1
     parts = [training, *(_view(training, changes, rng) for _ in range(views - 1)), held]
     every = _joined(parts)
-    answers, labels = teach(teacher, every)
-    return Lesson(every, answers, labels, rows * views, views)
-
-
-def teach(teacher: Path | Subject, samples: Samples) -> tuple[np.ndarray, np.ndarray | None]:
-    """The teacher's first output for all samples, in its own runtime, and the labels if they are class numbers."""
     subject = teacher if isinstance(teacher, Subject) else Subject(teacher.name, teacher)
-    with subject.running() as runner:
-        answers = subject.predict(runner, samples.feeds)[0]
+    answers, labels = teach(subject, every)
+    return Lesson(subject, every, answers, labels, rows * views, views)
+
+
+def teach(teacher: Subject, samples: Samples) -> tuple[np.ndarray, np.ndarray | None]:
+    """The teacher's first output for all samples, in its own runtime, and the labels if they are class numbers."""
+    with teacher.running() as runner:
+        answers = teacher.predict(runner, samples.feeds)[0]
     labels = samples.labels
     usable = labels is not None and labels.ndim == 1 and labels.dtype.kind in "iu"
     return answers, labels if usable else None

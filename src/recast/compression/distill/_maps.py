@@ -18,9 +18,9 @@ from recast.measure.coding import as_input
 from recast.measure.data import Samples
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import onnx_ir as ir
+
+    from recast.measure.subject import Subject
 
 BATCH = 32
 WEIGHT = 1000.0  # of the maps' mean squared difference, as in the authors' experiments
@@ -40,7 +40,7 @@ def stages(model: ir.Model) -> dict[tuple[int, int], ir.Value]:
     return found
 
 
-def watch(student: ir.Model, teacher: Path, samples: Samples) -> list[np.ndarray]:
+def watch(student: ir.Model, teacher: Subject, samples: Samples) -> list[np.ndarray]:
     """Make the ends of the student's stages outputs, in order; the teacher's maps for them, (n, h·w) each, float32.
 
     Raises:
@@ -51,7 +51,7 @@ def watch(student: ir.Model, teacher: Path, samples: Samples) -> list[np.ndarray
     return _seen(graph, [theirs for _, theirs in pairs], samples, True)
 
 
-def hint(student: ir.Model, teacher: Path, samples: Samples) -> list[np.ndarray]:
+def hint(student: ir.Model, teacher: Subject, samples: Samples) -> list[np.ndarray]:
     """Make the end of the student's middle stage an output; the teacher's activations there, (n, c, h, w), float32.
 
     Romero et al., FitNets (ICLR 2015, section 2.2): the middle layer is guided, through a regressor of 1×1.
@@ -64,25 +64,24 @@ def hint(student: ir.Model, teacher: Path, samples: Samples) -> list[np.ndarray]
     bytes_ = 4 * samples.count * math.prod(d for d in dims(theirs)[1:] if isinstance(d, int))
     if bytes_ > LARGEST:
         raise BadRecipe(
-            f"the teacher's hints take {bytes_:,} bytes", str(teacher), "give fewer samples, or loss attention"
+            f"the teacher's hints take {bytes_:,} bytes", teacher.name, "give fewer samples, or loss attention"
         )
     _show(student, [mine])
     return _seen(graph, [theirs], samples, False)
 
 
-def _pairs(student: ir.Model, teacher: Path) -> tuple[ir.Model, list[tuple[ir.Value, ir.Value]]]:
+def _pairs(student: ir.Model, teacher: Subject) -> tuple[ir.Model, list[tuple[ir.Value, ir.Value]]]:
     """The teacher's graph, and (student's value, teacher's value) of each image size that both have, in order."""
     from recast.measure import trainable
-    from recast.measure.subject import Subject
 
-    held = Subject(teacher.name, teacher).graph
+    held = teacher.graph
     if held is None:
-        raise BadRecipe("the teacher's graph is only known to its own code", str(teacher), "convert it, or loss kd")
+        raise BadRecipe("the teacher's graph is only known to its own code", teacher.name, "convert it, or loss kd")
     graph, mine = trainable.prepared(held), stages(student)
     theirs = stages(graph)
     common = [(value, theirs[size]) for size, value in mine.items() if size in theirs]
     if not common:
-        raise BadRecipe("teacher and student have no image size in common to compare", str(teacher), "loss kd or dkd")
+        raise BadRecipe("teacher and student have no image size in common to compare", teacher.name, "loss kd or dkd")
     return graph, common
 
 

@@ -22,12 +22,14 @@ from recast.compression.edits import SetWeight
 from recast.errors import BadRecipe
 from recast.graph.finding import Finding
 from recast.measure import trainable
+from recast.measure.subject import Subject
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
 
 SAMPLES = 50_000  # at most
+ORIGINAL = "the original"
 Loss = Literal["kd", "dkd", "attention", "hints"]
 
 
@@ -36,7 +38,7 @@ class Logits:
     """Distil the teacher's scores.
 
     Attributes:
-        teacher: a model file.
+        teacher: a model file; none: the model as it was before the recipe's first step.
         loss: ``kd``, ``dkd`` (needs labels), or for images ``kd`` and what the teacher sees on its way (``_maps``):
             ``attention``: where it looks; ``hints``: its middle layer.
         temperature: softens the scores (Hinton et al. found 2.5–20 useful).
@@ -72,20 +74,30 @@ class Logits:
 
     def plan(self, model: ir.Model, statistics: Statistics) -> Plan:
         """The trained weights."""
-        if not self.teacher or not Path(self.teacher).exists():
-            raise BadRecipe("the teacher is not there", self.teacher, "--distill-from MODEL")
         samples = statistics.samples
         if samples is None or samples.count < 16:
             raise BadRecipe("too few samples to learn from", fix="give more with --data")
-        told = lesson(Path(self.teacher), samples, statistics.seed, self.augment)
+        told = lesson(self._subject(statistics.original), samples, statistics.seed, self.augment)
         return self.learn(model, told, _loop.Schedule(self.epochs, self.rate, statistics.seed))
+
+    def _subject(self, original: ir.Model | None) -> Subject:
+        """The teacher.
+
+        Raises:
+            BadRecipe: it is not there.
+        """
+        if not self.teacher and original is not None:
+            return Subject(ORIGINAL, Path(), made=original)
+        if not self.teacher or not Path(self.teacher).exists():
+            raise BadRecipe("the teacher is not there", self.teacher, "--distill-from MODEL")
+        return Subject(Path(self.teacher).name, Path(self.teacher))
 
     def learn(self, model: ir.Model, told: Lesson, schedule: _loop.Schedule) -> Plan:
         """The trained weights."""
         history, best = self.trained(model.clone(), told, schedule)
         kept = {n: v.const_value.numpy() for n, v in model.graph.initializers.items() if v.const_value is not None}
         changed = [n for n in best if n in kept and not np.array_equal(best[n], kept[n])]
-        notes = {"loss by epoch (training, held out)": history, "teacher": Path(self.teacher).name, "views": told.views}
+        notes = {"loss by epoch (training, held out)": history, "teacher": told.teacher.name, "views": told.views}
         if not changed:
             return Plan("distill", skips=(Skip("the whole model", "no epoch was better than none"),), notes=notes)
         real = told.samples.real
@@ -104,7 +116,7 @@ class Logits:
         maps: list[np.ndarray] = []
         if self.loss in ("attention", "hints"):
             look = _maps.watch if self.loss == "attention" else _maps.hint
-            maps = look(student, Path(self.teacher), told.samples)
+            maps = look(student, told.teacher, told.samples)
             how["maps"] = _maps.WEIGHT if self.loss == "attention" else 1.0
         with trainable.opened(student) as network:
             inputs, scores, labels = network.feeds_of(told.samples), how.pop("scores"), told.labels

@@ -96,8 +96,7 @@ class Aware:
 
         history, best = self.method.trained(student, learned, schedule, rounded)
         finished = {n: _finished(made, grid, best) for n, (made, grid) in first.items()}
-        teacher = Path(self.method.teacher).name if self.method.teacher else "the model before rounding"
-        notes = {"loss by epoch (training, held out)": history, "teacher": teacher}
+        notes = {"loss by epoch (training, held out)": history, "teacher": learned.teacher.name}
         warned = () if samples.real else (Finding("trained on generated inputs: give real ones", "", "warning"),)
         return [finished[made.layer.weight] for made, _ in drafts], notes, warned
 
