@@ -32,11 +32,11 @@ OPTIONS = {"epochs": 12, "rate": 4e-3}
 
 
 def network(rng: np.random.Generator) -> ir.Model:
-    """Convolutions (one in groups, one whose normalisation is folded) and a dense layer."""
+    """Convolutions (one in groups, one whose normalisation is folded) and a dense layer, which has blocks."""
     n = Net(rng, ("batch", 3, 11, 13))
     x = n.op("Relu", n.norm(n.conv(n.x, 12, bias=False)))
     x = n.op("Relu", n.op("Add", x, n.conv(n.op("Relu", n.conv(x, 12, group=3)), 12)))
-    model = n.scores(x)
+    model = n.end(n.dense(n.op("Flatten", x, axis=1), 5))
     passes.run(model, FUSED, passes.PassOptions())
     return model
 
@@ -47,27 +47,29 @@ def given(model: ir.Model, samples: Samples, method: Any, seed: int = 3) -> Stat
         return Statistics(graph.observe(samples, needs.values), samples, "tflite", seed, samples)
 
 
-def apart(wanted: np.ndarray, found: np.ndarray) -> float:
-    """The loss without classes: squares in units of the teacher's variance."""
-    return float(np.square(wanted.astype(np.float64) - found).mean() / wanted.astype(np.float64).var())
+def apart(lesson: _lesson.Lesson, changed: ir.Model) -> float:
+    """The loss without classes, of the held-out samples: squares in units of the teacher's variance."""
+    held = outputs(changed, {"x": lesson.samples.feeds["x"][lesson.rows :]})[0]
+    return float(np.square(lesson.answers[lesson.rows :] - held.astype(np.float64)).mean() / lesson.answers.var())
 
 
-@pytest.mark.parametrize("method", [Weights(bits=3, block=0), Weights(bits=3, block=7), Int8(bits=3), Int8()])
+ROUGH: Any = {"rounding": "nearest"}  # so that there is much to gain
+
+
+@pytest.mark.parametrize("method", [Weights(bits=3, block=7, **ROUGH), Int8(bits=3, **ROUGH)])
 def test_the_graph_holds_what_was_trained(method: Any, rng: np.random.Generator) -> None:
     """Its loss on the held-out samples, in ONNX Runtime, is the one that training ended with, and below the start's."""
     import dataclasses
 
     model = network(rng)
-    samples = Samples({"x": rng.standard_normal((200, 3, 11, 13)).astype(np.float32)})
+    samples = Samples({"x": rng.standard_normal((80, 3, 11, 13)).astype(np.float32)})
     told = given(model, samples, method)
     rounded = method.plan(model, told)
     plan = dataclasses.replace(method, aware=OPTIONS).plan(model, told)
     lesson = _lesson.lesson(Subject("", None, made=model), samples, 3)  # type: ignore[arg-type]
-    held = lesson.samples.feeds["x"][lesson.rows :]
-    wanted = outputs(model, {"x": held})[0]
-    before, after = (apart(wanted, outputs(apply(model, p), {"x": held})[0]) for p in (rounded, plan))
+    before, after = (apart(lesson, apply(model, p)) for p in (rounded, plan))
     told_after = min(row[1] for row in plan.notes["loss by epoch (training, held out)"])
-    assert after == pytest.approx(told_after, rel=0.03)  # the last batch is filled up; kernels round in their own way
+    assert after == pytest.approx(told_after, rel=0.02)
     assert after < 0.9 * before
     integers = {e.weight: e for e in plan.edits if isinstance(e, PackWeight)}
     first = {e.weight: e for e in rounded.edits if isinstance(e, PackWeight)}

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import onnx_ir as ir
 import pytest
 
+import recast
 from recast.compression._method import Statistics
 from recast.compression.apply import apply
 from recast.compression.prune.depth import Depth, blocks
+from recast.compression.recipe import Distill, Steps, from_toml
 from recast.errors import BadRecipe
 from recast.measure.data import Samples
 
@@ -103,3 +107,27 @@ def test_refusals(rng: np.random.Generator) -> None:
         Depth(1.0)
     with pytest.raises(BadRecipe, match="samples"):
         Depth().plan(residual(rng), Statistics())
+
+
+def test_students_made_from_the_teacher(tmp_path: Path, rng: np.random.Generator) -> None:
+    """``student`` is the steps before the training, in every way to say it; the teacher is the original."""
+    pytest.importorskip("torch")
+    told = Distill(student="depth 0.6, width 0.75", options={"epochs": 4, "rate": 0.01})
+    (tmp_path / "r.toml").write_text(
+        "[[step]]\ndistill = {student = 'depth 0.6, width 0.75', options = {epochs = 4, rate = 0.01}}\n"
+    )
+    assert list(from_toml(tmp_path / "r.toml")) == list(told) == list(Steps() >> told)
+    assert [s.as_dict()["method"] for s in told] == ["depth", "structured", "logits"]
+    recast.save(residual(rng), tmp_path / "net.onnx")
+    np.savez(tmp_path / "data.npz", x=samples(rng, 80, *IMAGE[1:]).feeds["x"])
+    limits = recast.Limits(slower=99.0, allow_worse=True)
+    settings = recast.Settings(data=tmp_path / "data.npz", limits=limits)
+    found = recast.compress(tmp_path / "net.onnx", tmp_path / "small.onnx", told, settings)
+    assert found.plans[2].notes["teacher"] == "the original"
+    losses = found.plans[2].notes["loss by epoch (training, held out)"]
+    assert losses[-1][0] < 0.9 * losses[0][0]
+    small = recast.load(tmp_path / "small.onnx")
+    assert layers(small) == 2 + 2 * (8 - 3) + 1
+    for text in ("width", "height 0.5", "depth 1.5", "width 0.5; depth 0.5"):
+        with pytest.raises(BadRecipe, match="student"):
+            list(Distill(student=text))

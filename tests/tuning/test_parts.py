@@ -15,6 +15,7 @@ pytest.importorskip("optuna")
 
 import optuna
 
+from recast.compressing import SYNTHETIC
 from recast.compression.gate import Comparison, Limits
 from recast.compression.recipe import Factorize, Prune, Quantize
 from recast.errors import BadRecipe, Busy
@@ -23,7 +24,7 @@ from recast.tuning.job import Job, steps_of
 from recast.tuning.outcome import Tuned, best_of
 from recast.tuning.sampling import Sampling, _mutant, closed, frozen
 from recast.tuning.search import Settings, Tuning
-from recast.tuning.space import STORES, Space, described, key_of, kinds_of, starts
+from recast.tuning.space import STORES, TRAININGS, Space, described, key_of, kinds_of, starts
 from recast.tuning.store import Store, held
 from recast.tuning.trial import Judge, Row
 
@@ -124,6 +125,35 @@ def test_kinds_that_are_refused_alone_are_closed() -> None:
     useless = row(next(c for c in starts() if c["store"] == "bfloat16"), 1000)
     assert closed([refused(palette), refused(both), useless, row(starts()[0])]) == {"palette", "bfloat16"}
     assert "palette" not in Space().without({"palette"}).stores
+
+
+def test_training_is_tried_where_there_is_something_to_learn_from() -> None:
+    trained = [c for c in starts() if set(kinds_of(c)) & set(TRAININGS)]
+    assert [[s.as_dict()["family"] for s in recipe(c)] for c in trained] == [
+        ["prune", "distill", "quantize"],
+        ["quantize"],
+    ]
+    assert [s.as_dict()["options"].get("aware") for s in recipe(trained[1])] == [{"epochs": 3}]
+    assert described(recipe(trained[1])) == "int4 gptq aware epochs 3"
+    assert closed([refused(c) for c in trained]) == set(TRAININGS)
+    assert closed([refused(trained[0]), row(trained[0])]) == set()
+    for real in (True, False):
+        sampling, rows = Sampling(Judge(Limits(), real), 5), []
+        for _ in range(len(starts()) + 25):
+            rows.append(row(choices := sampling.propose(rows, 1)[0], 300 + len(rows)))
+            assert real or not set(kinds_of(choices)) & set(TRAININGS)
+        assert any(set(kinds_of(r.choices)) & set(TRAININGS) for r in rows) == real
+
+
+def test_inputs_made_from_the_model_are_no_real_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "synthetic").touch()  # the word is no file
+    job = Job("net.h5", "small.tflite", Settings(calibration=SYNTHETIC))
+    assert not job.real
+    again = Job.of(job.told())
+    assert again.settings.calibration == SYNTHETIC
+    assert not again.real
+    assert Job("net.h5", "small.tflite", Settings(calibration=tmp_path / "real.npz")).real
 
 
 def test_proposals_follow_from_the_trials_alone() -> None:
