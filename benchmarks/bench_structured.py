@@ -48,6 +48,7 @@ class Peer(Session):
     def __init__(self, model: Any) -> None:
         self.torch, self.model = torch, model
         self.inputs = [TensorSpec("x", "float32", ("batch", 3, 32, 32))]
+        self.start({})
 
     def call(self, method: str, **arguments: Any) -> Any:
         """As ``Trainable`` calls it."""

@@ -17,7 +17,7 @@ from recast.compression.edits import PackWeight, RoundValue
 from recast.compression.quantize._aware import Aware
 from recast.compression.quantize.int8 import Int8
 from recast.compression.quantize.weights import Weights
-from recast.compression.recipe import Quantize
+from recast.compression.recipe import Quantize, Steps
 from recast.demo import DATA, MODEL
 from recast.errors import BadRecipe
 from recast.measure.calibrate import Graph
@@ -100,7 +100,17 @@ def test_by_the_command_line_to_a_file(tmp_path: Any) -> None:
 
     parser = ArgumentParser()
     compress.configure(parser)
-    flags = compress.steps_of(parser.parse_args(["a.h5", "b.tflite", "--quantize", "int4", "--aware"]))
+
+    def said(*flags: str) -> Steps:
+        return compress.steps_of(parser.parse_args(["a.h5", "b.tflite", *flags]))
+
+    flags = said("--quantize", "int4", "--aware")
+    both = said("--student", "width 0.5", "--distill-from", "t.onnx", "--quantize", "int8", "--aware")
+    told = [s.as_dict() for s in both]
+    assert [t["method"] for t in told] == ["structured", "logits", "int8"]
+    assert told[1]["options"] == told[2]["options"]["aware"] == {"teacher": "t.onnx"}
+    with pytest.raises(BadRecipe, match="aware"):
+        said("--aware")
     (tmp_path / "r.toml").write_text('[[step]]\nquantize = {kind = "int4", options = {aware = {}}}\n')
     assert flags == from_toml(tmp_path / "r.toml")
     (tmp_path / "r.toml").write_text("[[step]]\nquantize = {kind = 'int3', options = {aware = {epochs = 3}}}\n")

@@ -27,6 +27,10 @@ class Session(run.Session):
 
     def __init__(self, path: str, options: Mapping[str, Any]) -> None:
         super().__init__(path, options)
+        self.start(options)
+
+    def start(self, options: Mapping[str, Any]) -> None:
+        """Nothing is loaded yet. ``training``: the number of this network among those of the run."""
         self._device = device(self.torch)
         self._number = int(options.get("training", 0))
         self._data: list[Any] = []
