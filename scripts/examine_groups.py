@@ -31,14 +31,14 @@ warnings.simplefilter("ignore")
 
 from _bench import RESULTS, save  # noqa: E402
 from tests.compression.test_groups import outputs, size, some, zeroed  # noqa: E402
-from tests.compression.test_width import OPTIONS, masked  # noqa: E402
+from tests.compression.test_width import masked  # noqa: E402
 
 import recast  # noqa: E402
 from recast import passes  # noqa: E402
 from recast.compression._method import Plan  # noqa: E402
 from recast.compression.apply import apply  # noqa: E402
 from recast.compression.groups import Groups, find  # noqa: E402
-from recast.compression.prune.structured import PASSES  # noqa: E402
+from recast.compression.prune.structured import OPTIONS, PASSES  # noqa: E402
 from recast.graph.view import dims  # noqa: E402
 
 NARROW = {"ConvNeXtLarge": 4, "ConvNeXtXLarge": 4}  # times fewer channels: whole, they take gigabytes

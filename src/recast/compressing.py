@@ -175,8 +175,7 @@ def _applied(model: ir.Model, plan: Plan) -> ir.Model:
 def _run_passes(model: ir.Model, method: Method) -> tuple[Finding, ...]:
     from recast import passes
 
-    options = passes.PassOptions(keep_tied=getattr(method, "keep_tied", False))
-    return tuple(passes.run(model, method.passes, options))
+    return tuple(passes.run(model, method.passes, getattr(method, "pass_options", passes.PassOptions())))
 
 
 @dataclass(frozen=True)

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import onnx_ir as ir
 import pytest
 
+import recast
 from recast import passes
 from recast.compression._method import Plan, Statistics
 from recast.compression.apply import apply
 from recast.compression.groups import Groups, find
-from recast.compression.prune.structured import PASSES
+from recast.compression.prune.structured import OPTIONS, PASSES
 from recast.compression.prune.width import Width
 from recast.graph.view import attr, dims
+from recast.measure.data import Samples
 from recast.passes._editor import Editor
 
+from ..conformance.zoo._stories import Stories
 from .group_nets import NETS, Net
 from .test_groups import outputs, size, some, zeroed
 
 WORDS, HIDDEN, STEPS = 17, 11, 7
-OPTIONS = passes.PassOptions(keep_tied=True)
+REPAIRS: tuple[Literal["none", "least-squares"], ...] = ("none", "least-squares")
 
 
 def masked(model: ir.Model, groups: Groups, gone: set[int]) -> ir.Model:
@@ -153,3 +158,32 @@ def test_means_that_would_change_are_left_to_who_asks(rng: np.random.Generator) 
     plan = Width().plan(NETS["residual"](rng), Statistics())
     assert not plan.edits
     assert "layer normalisation" in plan.skips[0].why
+
+
+def test_a_trained_llama_keeps_one_table_and_most_of_what_it_knew(shared_models: Path, tmp_path: Path) -> None:
+    """An eighth of the hidden size goes, the repair wins back much, and the file runs in LiteRT."""
+    pytest.importorskip("transformers")
+    stories = Stories(shared_models / "stories260k-llama", tmp_path)
+    source, length = tmp_path / "stories.onnx", 64
+    recast.convert(stories.folder, source, recast.Recipe(checking=recast.Checking(verify=False)))
+    words = np.array([text[:length] for text in stories.texts()] + [stories.texts()[0][length : 2 * length]], np.int64)
+    data = {"input_ids": words, "attention_mask": np.ones_like(words)}
+
+    def surprise(model: ir.Model) -> float:
+        scores = outputs(model, data)[0].astype(np.float64)
+        scores -= np.log(np.exp(scores).sum(axis=-1, keepdims=True))
+        return float(-np.take_along_axis(scores[:, :-1], words[:, 1:, None], axis=-1).mean())
+
+    model = recast.load(source)
+    passes.run(model, PASSES, OPTIONS)
+    given = Statistics(samples=Samples(data))
+    bare, repaired = (apply(model, Width(0.125, "activation", repair=r).plan(model, given)) for r in REPAIRS)
+    assert surprise(model) < surprise(repaired) < surprise(bare) - 0.1
+    tables = [v for v in repaired.graph.initializers.values() if 512 in dims(v)]
+    assert [dims(v) for v in tables] == [(512, 56)]
+    np.savez(tmp_path / "data.npz", **data)
+    steps = recast.Prune(0.125, kind="width", options={"repair": "none"})
+    settings = recast.Settings(data=tmp_path / "data.npz", limits=recast.Limits(allow_worse=True))
+    result = recast.compress(source, tmp_path / "small.tflite", steps, settings)
+    assert result.report is not None
+    assert result.report.passed, result.reasons

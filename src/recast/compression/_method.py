@@ -99,8 +99,8 @@ class Method(Protocol):
 
     Attributes:
         passes: names of ``recast.passes`` to run on the model before ``needs`` and ``plan`` see it. After
-            ``FUSED`` the graph is channels-first, without Dropout, BatchNormalization and functions. A method with
-            ``keep_tied = True`` gets weights that two layers share as one (``PassOptions.keep_tied``).
+            ``FUSED`` the graph is channels-first, without Dropout, BatchNormalization and functions. They run with
+            ``pass_options`` (a ``passes.PassOptions``) if the method has such.
     """
 
     passes: ClassVar[tuple[str, ...]]

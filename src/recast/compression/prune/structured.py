@@ -18,6 +18,7 @@ from recast.compression.groups import Group, Groups, find
 from recast.compression.prune import _budget, _importance, _repair, _statistics
 from recast.errors import BadRecipe
 from recast.graph.finding import Finding
+from recast.passes import PassOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +29,8 @@ Criterion = Literal["l1", "l2", "bn-scale", "activation", "taylor"]
 Scope = Literal["uniform", "global"]
 DEFAULT = 0.5  # amount
 MOST = 0.9  # of one group goes at most this share where all groups are ranked together
-PASSES = ("drop_dropout", "inline_functions", "fold_constants", "clean", "refine_shapes")
+PASSES = ("drop_dropout", "decompose", "inline_functions", "fold_constants", "clean", "refine_shapes")
+OPTIONS = PassOptions(native=lambda node: node.op_type != "Attention", keep_tied=True)  # plainer than ONNX's own body
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Structured:
     budget: str = ""
 
     passes: ClassVar[tuple[str, ...]] = PASSES
-    keep_tied: ClassVar[bool] = True
+    pass_options: ClassVar[PassOptions] = OPTIONS
     stream: ClassVar[bool] = False  # see ``groups.find``
 
     def __post_init__(self) -> None:
