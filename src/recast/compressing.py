@@ -318,7 +318,7 @@ class _Ending:
         progress.emit("writing")
         folder.mkdir()
         bare = not len(model.graph)  # no pass may drop weights that nobody reads
-        findings = () if bare else pipeline.prepare(model, self.writer, self.settings.writing)
+        findings = () if bare else pipeline.prepare(model, self.writer, self.settings.writing, self.path.suffix)
         options = WriteOptions(self.settings.writing.opset, sparse=True)
         artifact = self.writer.write(model, folder / self.path.name, options)
         return artifact, findings

@@ -14,6 +14,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -98,11 +99,11 @@ def _read_options(reading: Reading) -> ReadOptions:
     return ReadOptions(reading.inputs, reading.weights, reading.trust, reading.task)
 
 
-def prepare(model: ir.Model, target: Format, writing: Writing) -> tuple[Finding, ...]:
-    """Run the passes that the target and the recipe wish for (the model is changed)."""
+def prepare(model: ir.Model, target: Format, writing: Writing, suffix: str = "") -> tuple[Finding, ...]:
+    """Run the passes that the target (for files of this suffix) and the recipe wish for; the model is changed."""
     from recast import passes
 
-    names = list(target.passes)
+    names = list(target.passes_for(suffix.lower()))
     if writing.batch:
         names.insert(0, "set_batch")
     if writing.dtype == "float16":
@@ -125,7 +126,7 @@ def save(model: ir.Model, target: str | Path, writing: Writing = Writing()) -> A
     path = Path(target)
     format_ = formats.by_name(writing.to) if writing.to else formats.for_writing(path)
     _check_free(path, format_, writing)
-    findings = prepare(model, format_, writing)
+    findings = prepare(model, format_, writing, path.suffix)
     with atomic.staging(path) as folder:
         artifact = format_.write(model, folder / path.name, WriteOptions(writing.opset))
         files = commit(artifact.files, path, "")
@@ -186,7 +187,7 @@ def _convert(
     graph = model.clone() if recipe.checking.verify else model
     original = prove.Source(reader, Path(source), options, graph, memory)
     progress.emit("converting")
-    findings = found + prepare(model, writer, writing)
+    findings = found + prepare(model, writer, writing, path.suffix)
     clock.lap("passes")
     with atomic.staging(path) as folder:
         artifact = writer.write(model, folder / path.name, WriteOptions(writing.opset))
@@ -196,7 +197,8 @@ def _convert(
         report, files = None, list(artifact.files)
         if recipe.checking.verify:
             progress.emit("verifying")
-            made = prove.Target(writer, artifact, model, lambda part, format_: prepare(part, format_, writing))
+            again = partial(prepare, writing=writing, suffix=path.suffix)
+            made = prove.Target(writer, artifact, model, again)
             verdict, report = prove.prove(original, made, recipe.checking)
             files.append(_certificate((verdict, report), original, artifact, recipe, findings))
             clock.lap("verify")

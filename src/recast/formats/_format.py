@@ -80,6 +80,10 @@ class Format(ABC):
     companions: ClassVar[Mapping[str, str]] = {}  # suffix → that of the file that is written beside, same name
     packs_zeros: ClassVar[bool] = False  # weights with many zeros take less room (``WriteOptions.sparse``)
 
+    def passes_for(self, suffix: str) -> tuple[str, ...]:
+        """The passes for a file of this suffix: a format may write some files for use alone, others to work on."""
+        return self.passes
+
     def native(self, node: ir.Node) -> bool:
         """Whether the writer has a form for a node; the pass ``decompose`` writes others as plainer operators."""
         return True

@@ -41,18 +41,21 @@ def apply(model: ir.Model, options: PassOptions) -> list[Finding]:
     """Fuse or decompose every BatchNormalization of the model in place."""
     findings = []
     editor = Editor(model.graph)
-    for node in list(model.graph):
-        if node.op_type != "BatchNormalization" or node.domain not in ("", CHANNELS_LAST_DOMAIN):
-            continue
-        affine = _affine(node)
+    for node, affine in normalisations(model):
         if affine is None or rank(node.outputs[0]) is None:
             findings.append(
                 Finding("BatchNormalization stays: its statistics are not constant", layer_of(node), "warning")
             )
-        elif not _fuse(editor, node, affine):
+        elif not fuse(editor, node, affine):
             _decompose(editor, node, affine)
     editor.drop_unused()
     return findings
+
+
+def normalisations(model: ir.Model) -> list[tuple[ir.Node, Affine | None]]:
+    """Every BatchNormalization of the model, and what it computes if its statistics are constant."""
+    found = [n for n in model.graph if n.op_type == "BatchNormalization" and n.domain in ("", CHANNELS_LAST_DOMAIN)]
+    return [(node, _affine(node)) for node in found]
 
 
 def _affine(node: ir.Node) -> Affine | None:
@@ -69,7 +72,8 @@ def _affine(node: ir.Node) -> Affine | None:
     return Affine(scale, beta - mean * scale, node.outputs[0].dtype)
 
 
-def _fuse(editor: Editor, node: ir.Node, affine: Affine) -> bool:
+def fuse(editor: Editor, node: ir.Node, affine: Affine) -> bool:
+    """Let the layer before take a normalisation over, if there is one that can."""
     given = node.inputs[0]
     source = None if given is None or sole_consumer(given) is not node else _untransposed(given)
     before = source.producer() if source is not None else None

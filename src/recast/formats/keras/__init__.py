@@ -58,7 +58,7 @@ class KerasFormat(Format):
     layout: ClassVar[Layout] = "channels_last"
     passes: ClassVar[tuple[str, ...]] = (
         *("fold_constants", "inline_functions", "fold_constants", "unroll_loops", "inline_functions", "decompose"),
-        *("fold_constants", "layout", "merge_moves", "clean"),
+        *("fold_constants", "layout", "join_moves", "merge_moves", "clean"),
     )
     rnn_batch_major: ClassVar[bool] = True
     keep_functions: ClassVar[frozenset[str]] = frozenset(_NATIVE)

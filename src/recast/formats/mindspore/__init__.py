@@ -59,7 +59,10 @@ class MindSpore(Format):
     title = "MindSpore MindIR"
     suffixes = (".mindir",)
     layout: ClassVar[Layout] = "channels_first"
-    passes = ("decompose", "inline_functions", "decompose", "fold_constants", "layout", "merge_moves", "clean")
+    passes = (
+        *("decompose", "inline_functions", "decompose", "fold_constants", "layout", "join_moves", "merge_moves"),
+        "clean",
+    )
     keep_functions = _FUNCTIONS
     judge = ("mindspore", "mindspore")
 

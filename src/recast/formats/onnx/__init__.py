@@ -18,10 +18,16 @@ class OnnxFormat(Format):
     name: ClassVar[str] = "onnx"
     title: ClassVar[str] = "ONNX"
     suffixes: ClassVar[tuple[str, ...]] = (".onnx",)
-    passes: ClassVar[tuple[str, ...]] = ("layout", "channel_dense", "merge_moves", "clean")
+    passes: ClassVar[tuple[str, ...]] = (
+        *("decompose", "layout", "channel_dense", "join_moves", "merge_moves", "merge_slices", "clean"),
+    )
     keep_tied: ClassVar[bool] = True
     judge: ClassVar[tuple[str, str]] = ("onnxruntime", "")
     packs_zeros: ClassVar[bool] = True
+
+    def native(self, node: ir.Node) -> bool:
+        """ONNX Runtime writes Attention out as its general form, which is slower than two products and a softmax."""
+        return node.op_type != "Attention"
 
     def sniff(self, path: Path, head: bytes) -> bool:
         """A protobuf that starts with ``ir_version`` (field 1, varint), or any ``.onnx`` file."""

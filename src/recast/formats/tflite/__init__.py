@@ -36,7 +36,9 @@ class TFLite(Format):
         "decompose",
         "fold_constants",
         "layout",
+        "join_moves",
         "merge_moves",
+        "merge_slices",
         "fuse_batchnorm",
         "clean",
     )

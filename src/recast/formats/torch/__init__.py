@@ -58,10 +58,17 @@ class PyTorch(Format):
     suffixes = _SUFFIXES
     companions: ClassVar[Mapping[str, str]] = {".py": ".safetensors", ".pt": ".py", ".pth": ".py"}
     layout = "channels_first"
-    passes = ("inline_functions", "fold_constants", "layout", "fold_constants", "merge_moves", "clean")
+    passes = (
+        *("inline_functions", "fold_constants", "layout", "fold_constants", "join_moves", "merge_moves"),
+        *("merge_slices", "fuse_swish", "clean"),
+    )
     keep_functions = _FUNCTIONS
     keep_tied = True
     judge = ("torch", "torch")
+
+    def passes_for(self, suffix: str) -> tuple[str, ...]:
+        """Source keeps its normalisations, which training needs; in an exported program they are folded."""
+        return (*self.passes[:-1], "fold_batchnorm", self.passes[-1]) if suffix == ".pt2" else self.passes
 
     def sniff(self, path: Path, head: bytes) -> bool:
         """Torch's zip or legacy pickle, or Python source that names torch."""

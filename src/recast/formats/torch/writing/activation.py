@@ -70,7 +70,7 @@ def softplus(e: Emitter, node: ir.Node) -> str:
 @writes("Swish")
 def swish(e: Emitter, node: ir.Node) -> str:
     alpha, x = _attribute(node, "alpha", 1.0), e.x(node)
-    return f"F.silu({x})" if alpha == "1.0" else f"{x} * torch.sigmoid({alpha} * {x})"
+    return f"{e.module(node, 'nn.SiLU()', {})}({x})" if alpha == "1.0" else f"{x} * torch.sigmoid({alpha} * {x})"
 
 
 @writes("HardSigmoid")

@@ -30,6 +30,12 @@ def _as_long(mask: ir.Value, keys: ir.Value | None) -> bool:
     return said == wanted and (isinstance(said, int) or said.value is not None)
 
 
+def _same_heads(node: ir.Node) -> bool:
+    """Whether every query head has keys and values of its own."""
+    heads = {view.dims(v)[1] for v in node.inputs[:3] if v is not None and v.shape is not None}
+    return len(heads) == 1 and None not in heads
+
+
 @writes("Attention")
 def attention(e: Emitter, node: ir.Node) -> str:
     scale = view.attr(node, "scale")
@@ -43,7 +49,8 @@ def attention(e: Emitter, node: ir.Node) -> str:
         if mask is not None:
             extra = f", {e.x(node, 3)}{'.float()' if half and mask.dtype != ir.DataType.BOOL else ''}{extra}"
         back = f".to({e.dtype(node.outputs[0])})" if half else ""
-        return f"F.scaled_dot_product_attention({used}{extra}, enable_gqa=True){back}"
+        extra += "" if _same_heads(node) else ", enable_gqa=True"
+        return f"F.scaled_dot_product_attention({used}{extra}){back}"
     xs = [*e.xs(node), *["None"] * 7][:7]
     heads = f"({view.attr(node, 'q_num_heads')}, {view.attr(node, 'kv_num_heads')})"
     window = f"({view.attr(node, 'left_window_size', -1)}, {view.attr(node, 'right_window_size', -1)})"

@@ -170,6 +170,9 @@ def _index(
         index[axis] = f"{low}:{high}" + (f":{steps[i]}" if steps[i] != 1 else "")
     while len(index) > 1 and index[-1] == ":":
         index.pop()
+    first = next((i for i, part in enumerate(index) if part != ":"), 0)
+    if len(index) == rank and first > 1:
+        index[:first] = ["..."]
     return ", ".join(index)
 
 
