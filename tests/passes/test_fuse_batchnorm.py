@@ -89,3 +89,17 @@ def test_with_layout(last: bool, names: tuple[str, ...], target: str, rng: np.ra
     copy = laid_out(net.b.model(), net.feeds(), PassOptions(layout=target, io_layout="auto"), names)
     assert count(copy, "BatchNormalization") == count(copy, "Transpose") == 0
     assert count(copy, "Mul") == 1
+
+
+@pytest.mark.parametrize("before", ["Conv", "none"])
+def test_folding_leaves_the_others_alone(before: str, rng: np.random.Generator) -> None:
+    b = Builder()
+    x = b.input("x", ir.DataType.FLOAT, ("batch", 4, 5, 7))
+    y, c = layer("Conv", b, x, rng) if before == "Conv" else (b.op("Relu", [x]), 4)
+    b.output(batchnorm(b, y, c, rng), "y")
+    model, feeds = b.model(), {"x": rng.standard_normal((2, 4, 5, 7)).astype(np.float32)}
+    expected = ort_run(model, feeds)
+    run(model, ["fold_batchnorm", "clean"], PassOptions())
+    assert count(model, "BatchNormalization") == (before == "none")
+    assert count(model, "Mul") == 0
+    same(expected, ort_run(model, feeds))

@@ -10,6 +10,7 @@ Refuses when: never; where there is no second Transpose to meet, nothing moves.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -176,8 +177,8 @@ def _stack(editor: Editor, value: ir.Value) -> None:
 
 def _usual(moves: Sequence[ir.Node]) -> list[int]:
     """The order that most of the Transposes give."""
-    perms = [tuple(attr(m, "perm")) for m in moves]
-    return list(max(perms, key=perms.count))
+    perms: list[tuple[int, ...]] = [tuple(attr(m, "perm")) for m in moves]
+    return list(Counter(perms).most_common(1)[0][0])
 
 
 def _rest(first: list[int], whole: Sequence[int]) -> list[int] | None:
