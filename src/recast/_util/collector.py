@@ -1,7 +1,8 @@
 """Fewer runs of Python's cycle collector while graphs are built.
 
 By default it looks through the youngest objects after every 700 allocations; a graph is many thousand objects that
-nearly all stay, so a tenth of a conversion (more in large graphs) goes into looking at them again and again.
+nearly all stay, so a tenth of a conversion (more in large graphs) goes into looking at them again and again. Those that
+stayed once are left alone for long, so that the cost does not grow faster than the graph.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _ALLOCATIONS = 50_000  # between two runs
+_RUNS = 100  # before objects that stayed are looked at again
 
 _lock = threading.Lock()
 _inside = 0
@@ -29,7 +31,7 @@ def rarely() -> Iterator[None]:
         if _inside == 0:
             _before = gc.get_threshold()
             if 0 < _before[0] < _ALLOCATIONS:
-                gc.set_threshold(_ALLOCATIONS, *_before[1:])
+                gc.set_threshold(_ALLOCATIONS, max(_RUNS, _before[1]), _before[2])
         _inside += 1
     try:
         yield

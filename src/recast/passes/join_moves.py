@@ -28,16 +28,13 @@ _MOVES = ("Reshape", "Transpose")
 def apply(model: ir.Model, options: PassOptions) -> list[Finding]:
     """Move them in the model's graph in place."""
     editor = Editor(model.graph)
-    transposes = [n for n in model.graph if n.op_type == "Transpose" and not n.domain]
-    for node in transposes:
-        _sink(editor, node)
-    for node in transposes:
-        if node.graph is not None:
-            _hoist(editor, node)
-    for node in list(model.graph):
-        if _is_move(node):
-            _stack(editor, node.outputs[0])
-    remove_dead(model.graph)
+    moves = [n for n in model.graph if _is_move(n)]
+    transposes = [n for n in moves if n.op_type == "Transpose"]
+    changed = [_sink(editor, node) for node in transposes]
+    changed += [_hoist(editor, node) for node in transposes]
+    changed += [_stack(editor, node.outputs[0]) for node in moves]
+    if any(changed):
+        remove_dead(model.graph)
     return []
 
 
@@ -64,15 +61,15 @@ def _meets(node: ir.Node | None, onwards: bool) -> bool:
     return False
 
 
-def _sink(editor: Editor, node: ir.Node) -> None:
+def _sink(editor: Editor, node: ir.Node) -> bool:
     """Transpose → MatMul → Add → moves: the Transpose goes behind the layer."""
     perm, source = _rows(node), node.inputs[0]
     layer = _layer_after(node.outputs[0]) if perm is not None else []
     following = sole_consumer(layer[-1].outputs[0]) if layer else None
     if perm is None or following is None or not _meets(following, True):
-        return
+        return False
     if following.inputs[0] is not layer[-1].outputs[0]:
-        return
+        return False
     back = [perm.index(i) for i in range(len(perm))]
     layer[0].replace_input_with(0, source)
     result = layer[-1].outputs[0]
@@ -81,20 +78,22 @@ def _sink(editor: Editor, node: ir.Node) -> None:
     moved = editor.node("Transpose", [result], {"perm": perm}, following)
     moved.shape = shape
     following.replace_input_with(0, moved)
+    return True
 
 
-def _hoist(editor: Editor, node: ir.Node) -> None:
+def _hoist(editor: Editor, node: ir.Node) -> bool:
     """Moves → MatMul → Add → Transpose: the Transpose goes in front of the layer."""
     perm, source = _rows(node), node.inputs[0]
     layer = _layer_before(source) if perm is not None and source is not None else []
     given = layer[0].inputs[0] if layer else None
     if perm is None or source is None or given is None or sole_consumer(given) is not layer[0]:
-        return
+        return False
     if sole_consumer(source) is not node or not _meets(given.producer(), False):
-        return
+        return False
     layer[0].replace_input_with(0, editor.node("Transpose", [given], {"perm": perm}, layer[0]))
     _turn(layer, perm)
     editor.replace(node.outputs[0], source)
+    return True
 
 
 def _turn(layer: list[ir.Node], perm: list[int]) -> None:
@@ -142,15 +141,15 @@ def _layer_before(value: ir.Value) -> list[ir.Node]:
     return [found, last] if whole and found is not None else []
 
 
-def _stack(editor: Editor, value: ir.Value) -> None:
+def _stack(editor: Editor, value: ir.Value) -> bool:
     """Slices along axis 0 that all go through the same moves: the stack goes through them first."""
     slices = [use.node for use in value.uses()]
     if len(slices) < 2 or value.is_graph_output() or not all(_is_slice(n, value) for n in slices):
-        return
+        return False
     chains = [_chain(n) for n in slices]
     count = _common(chains)
     if not count or value.shape is None or not isinstance(value.shape[0], int):
-        return
+        return False
     stacked: ir.Value = value
     usual: list[int] = []
     for moves in list(zip(*chains, strict=False))[:count]:
@@ -173,6 +172,7 @@ def _stack(editor: Editor, value: ir.Value) -> None:
             taken = editor.node("Transpose", [taken], {"perm": rest}, last)
         taken.shape = last.outputs[0].shape
         editor.replace(last.outputs[0], taken)
+    return True
 
 
 def _usual(moves: Sequence[ir.Node]) -> list[int]:

@@ -40,14 +40,16 @@ Axis = list[Atom]
 
 def apply(model: ir.Model, options: PassOptions) -> list[Finding]:
     """Shorten all chains in place."""
-    editor = Editor(model.graph)
-    for node in list(model.graph):
-        if node.graph is None or not _moves(node) or _goes_on(node):
+    editor, changed = Editor(model.graph), False
+    for node in [n for n in model.graph if _moves(n)]:
+        if node.graph is None or _goes_on(node):
             continue
         chain = _chain(node)
         while len(chain) > 1 and not _shorten(editor, chain):
             chain.pop(0)
-    remove_dead(model.graph)
+        changed = changed or len(chain) > 1
+    if changed:
+        remove_dead(model.graph)
     return []
 
 
