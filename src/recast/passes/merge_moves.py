@@ -40,15 +40,15 @@ Axis = list[Atom]
 
 def apply(model: ir.Model, options: PassOptions) -> list[Finding]:
     """Shorten all chains in place."""
-    editor, changed = Editor(model.graph), False
+    editor, tried = Editor(model.graph), False
     for node in [n for n in model.graph if _moves(n)]:
         if node.graph is None or _goes_on(node):
             continue
         chain = _chain(node)
+        tried = tried or len(chain) > 1
         while len(chain) > 1 and not _shorten(editor, chain):
             chain.pop(0)
-        changed = changed or len(chain) > 1
-    if changed:
+    if tried:  # what was made in vain goes too
         remove_dead(model.graph)
     return []
 

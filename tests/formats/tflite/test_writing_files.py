@@ -77,6 +77,22 @@ def test_half_precision(litert: Judge, tmp_path: Path, rng: np.random.Generator)
     np.testing.assert_allclose(found["out"], run_onnx(model, feeds)["out"], rtol=2e-2, atol=2e-2)
 
 
+def test_tiles_of_any_batch_need_no_shape(litert: Judge, tmp_path: Path, rng: np.random.Generator) -> None:
+    """A TRANSPOSE_CONV whose output's shape is computed keeps out of LiteRT's fast kernels."""
+    b = Builder("net")
+    x = b.input("x", ir.DataType.FLOAT, ("batch", 5, 7, 3))
+    kernel, bias = (b.weight(n, rng.normal(size=s).astype(np.float32)) for n, s in (("k", (3, 11, 2, 2)), ("b", 11)))
+    y = image(b, "ConvTranspose", [x, kernel, bias], {"strides": [2, 2]})
+    b.output(b.op("Relu", [y]), "out")
+    model, path = b.model(), tmp_path / "model.tflite"
+    FORMAT.write(model, path, WriteOptions())
+    for batch in (1, 3):
+        feeds = {"x": rng.normal(size=(batch, 5, 7, 3)).astype(np.float32)}
+        operators, found = litert.run(path, feeds)
+        assert operators == ["CONV_2D", "DEPTH_TO_SPACE"]
+        np.testing.assert_allclose(found["out"], run_onnx(model, feeds)["out"], rtol=1e-5, atol=1e-5)
+
+
 def test_all_problems_are_named(tmp_path: Path) -> None:
     b = Builder("net")
     x = b.input("x", ir.DataType.FLOAT, (2, 5, 7, 3))

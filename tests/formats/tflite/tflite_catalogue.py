@@ -70,6 +70,12 @@ for name, more in {
     "shape": {"strides": [2, 2], "output_shape": [21, 27]},
 }.items():
     case(f"convtranspose-{name}", conv(("batch", 11, 13, 3), (3, 5, 3, 3), op="ConvTranspose", **more))
+for side in (2, 3):  # no two tiles overlap: a convolution and DEPTH_TO_SPACE, also where sizes are told at run time
+    case(
+        f"convtranspose-tiles{side}",
+        conv(("batch", 11, 13, 3), (3, 5, side, side), side == 2, "ConvTranspose", strides=[side, side]),
+    )
+case("convtranspose-tiles-fixed", conv((2, 11, 13, 3), (3, 5, 2, 2), op="ConvTranspose", strides=[2, 2]))
 case("convtranspose-nobias", conv((2, 11, 13, 3), (3, 5, 4, 4), False, "ConvTranspose", strides=[2, 2]))
 case("convtranspose-grouped", conv((2, 5, 7, 6), (6, 5, 3, 3), op="ConvTranspose", group=3, strides=[2, 2]))
 case("convtranspose-3d", conv(("batch", 5, 7, 3, 4), (4, 5, 3, 2, 3), op="ConvTranspose", strides=[2, 1, 3]))

@@ -29,6 +29,9 @@ def conv_transpose(w: Emitter, node: ir.Node) -> None:
     weight = weight_operand(w, node.inputs[1])
     if spatial == 1:
         weight = weight.reshape((*weight.shape[:2], 1, weight.shape[2]), weight.quant.axis if weight.quant else 0)
+    if block := _tile(node, x, weight):
+        _tiled(w, node, weight, block)
+        return
     plan = _Transposed.of(node, w, x, weight)
     site = w.site(node, [x], fuse=True, fits=lambda _, __: group == 1 and spatial < 3 and weight.quant is not None)
     source, target = (site.inputs[0], site.output) if spatial > 1 else lifted(w, site)
@@ -42,6 +45,37 @@ def conv_transpose(w: Emitter, node: ir.Node) -> None:
         _grouped_transpose(w, plan, group, (source, target), (node, site))
     if spatial == 1:
         w.reshape(target, w.shape(site.output), site.output)
+
+
+def _tile(node: ir.Node, x: ir.Value, weight: Weight) -> int:
+    """The side of the square that every input element becomes, if no two overlap and a size is told at run time.
+
+    TRANSPOSE_CONV is told its output's shape; one that is computed keeps it out of LiteRT's fast kernels.
+    """
+    given = node.inputs[2] if len(node.inputs) > 2 else None
+    strides = tuple(view.attr(node, "strides") or (1, 1))
+    plain = view.attr(node, "auto_pad", "NOTSET") in ("NOTSET", "VALID") and int(view.attr(node, "group", 1)) == 1
+    moved = any(any(view.attr(node, name) or ()) for name in ("pads", "output_padding", "output_shape"))
+    dilated = set(view.attr(node, "dilations") or (1,)) != {1}
+    if not plain or moved or dilated or weight.quant is not None or (given is not None and view.const(given) is None):
+        return 0
+    square = len(strides) == 2 and weight.shape[2:] == strides and strides[0] == strides[1] > 1
+    return strides[0] if square and any(d < 0 for d in dims_of(x)) else 0
+
+
+def _tiled(w: Emitter, node: ir.Node, weight: Weight, block: int) -> None:
+    """A convolution of one element to the channels of a whole tile, laid out by DEPTH_TO_SPACE (Shi et al. 2016)."""
+    site = w.site(node, [node.inputs[0]], fuse=True, fits=lambda _, __: False)
+    source, inner, outputs = site.inputs[0], weight.shape[0], weight.shape[1]
+    count = block * block * outputs
+    filters = weight.transpose((2, 3, 1, 0)).reshape((count, 1, 1, inner))
+    given = view.const(node.inputs[2]) if len(node.inputs) > 2 else None
+    bias = np.zeros(outputs, np.float32) if given is None else given.astype(np.float32).reshape(-1)
+    operands = [source, weight_tensor(w, filters, site, node.inputs[1]), w.constant(np.tile(bias, block * block))]
+    strides = {"padding": 1, "stride_h": 1, "stride_w": 1, "dilation_h_factor": 1, "dilation_w_factor": 1}
+    deep = w.temp(source, (*w.shape(source)[:3], count))
+    w.op("CONV_2D", operands, [deep], ("Conv2DOptions", {**strides, **site.options}))
+    w.op("DEPTH_TO_SPACE", [deep], [site.output], ("DepthToSpaceOptions", {"block_size": block}))
 
 
 def _grouped_transpose(
