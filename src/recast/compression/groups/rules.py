@@ -89,11 +89,12 @@ def _contract(atoms: Atoms, node: ir.Node, axis: int, weight_axis: int) -> None:
 
 
 def _static(value: ir.Value | None) -> bool:
-    """A weight: a constant, or a constant behind DequantizeLinear or Transpose."""
+    """A weight: a constant, or a constant behind DequantizeLinear, or a matrix behind Transpose."""
     if value is None:
         return False
     producer = value.producer()
-    if producer is not None and producer.op_type in ("DequantizeLinear", "Cast", "Transpose"):
+    passed = ("DequantizeLinear", "Cast", "Transpose") if rank(value) == 2 else ("DequantizeLinear", "Cast")
+    if producer is not None and producer.op_type in passed:
         return _static(producer.inputs[0])
     return value.const_value is not None
 

@@ -71,7 +71,7 @@ def edits(
 
 def _repairable(use: Use, size: int) -> bool:
     plain = use.node.op_type in ("Gemm", "MatMul") or (use.node.op_type == "Conv" and attr(use.node, "group", 1) == 1)
-    once = use.weight.const_value is not None and len(list(use.weight.uses())) == 1
+    once = use.weight is use.node.inputs[1] and use.weight.const_value is not None and len(use.weight.uses()) == 1
     return plain and once and size <= LARGEST
 
 
