@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -54,6 +55,9 @@ class Graph:
                 held = onnx.helper.make_tensor_value_info(name, int(value.dtype), list(value.shape.numpy()))
             self._proto.graph.input.append(held)
         self._count = 0
+        self._known = {
+            v.name: v for v in [*self._proto.graph.input, *self._proto.graph.output, *self._proto.graph.value_info]
+        }
 
     def __enter__(self) -> Graph:
         return self
@@ -65,15 +69,46 @@ class Graph:
 
     def open(self, outputs: Sequence[str], optimise: bool = False) -> RemoteRunner:
         """A runner whose outputs are these values (the graph's own and intermediate ones)."""
-        known = {v.name: v for v in [*self._proto.graph.output, *self._proto.graph.value_info]}
         proto = onnx.ModelProto()
         proto.CopyFrom(self._proto)
+        return self._opened(proto, outputs, optimise)
+
+    def part(self, nodes: Sequence[int], inputs: Sequence[str], outputs: Sequence[str]) -> RemoteRunner:
+        """An optimised runner of some nodes alone (ascending numbers); ``inputs``: what they read of others."""
+        whole = self._proto.graph
+        read = {name for number in nodes for name in self.read[number]}
+        held = {t.name for t in whole.initializer}
+        proto = onnx.ModelProto(
+            ir_version=self._proto.ir_version, opset_import=self._proto.opset_import, functions=self._proto.functions
+        )
+        proto.graph.name = whole.name
+        proto.graph.node.extend(whole.node[number] for number in nodes)
+        proto.graph.initializer.extend(t for t in whole.initializer if t.name in read)
+        proto.graph.input.extend(self._known[n] for n in inputs)
+        proto.graph.input.extend(v for v in whole.input if v.name in held and v.name in read)
+        return self._opened(proto, outputs, True)
+
+    def _opened(self, proto: onnx.ModelProto, outputs: Sequence[str], optimise: bool) -> RemoteRunner:
         del proto.graph.output[:]
-        proto.graph.output.extend(known.get(n, onnx.ValueInfoProto(name=n)) for n in dict.fromkeys(outputs))
+        proto.graph.output.extend(self._known.get(n, onnx.ValueInfoProto(name=n)) for n in dict.fromkeys(outputs))
         self._count += 1
         path = self._path / f"part{self._count}.onnx"
         path.write_bytes(proto.SerializeToString())
         return RemoteRunner(_MODULE, path, {"optimise": optimise})
+
+    @cached_property
+    def made(self) -> list[list[str]]:
+        """What each node of the main graph computes."""
+        return [[n for n in node.output if n] for node in self._proto.graph.node]
+
+    @cached_property
+    def read(self) -> list[set[str]]:
+        """What each node of the main graph reads, its sub-graphs included."""
+        return [_read(node) for node in self._proto.graph.node]
+
+    def is_typed(self, name: str) -> bool:
+        """Whether a value's element type is known, so that a part may begin with it."""
+        return name in self._known and self._known[name].type.tensor_type.elem_type != 0
 
     def run(self, samples: Samples, outputs: Sequence[str], batch: int = 32) -> dict[str, np.ndarray]:
         """These values for all samples, stacked along the first axis (so: for few samples or few values)."""
@@ -123,6 +158,16 @@ class Graph:
             groups[-1].append(name)
             room -= sizes[name]
         return groups
+
+
+def elements(graph: ir.Graph) -> int:
+    """Elements of all values of a graph for one sample, at least 1; unknown dimensions count as 1."""
+    return max(1, sum(_sizes(graph, 1).values()) // 4)
+
+
+def _read(node: onnx.NodeProto) -> set[str]:
+    inner = (a.g for a in node.attribute if a.type == onnx.AttributeProto.GRAPH)
+    return {n for n in node.input if n}.union(*(_read(each) for graph in inner for each in graph.node))
 
 
 def _sizes(graph: ir.Graph, batch: int) -> Mapping[str, int]:

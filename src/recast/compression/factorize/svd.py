@@ -13,16 +13,15 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from recast._util import child, progress
+from recast._util import progress
 from recast.compression._method import PLAIN, Needs, Plan, Skip, Statistics
 from recast.compression.factorize import _forms
 from recast.compression.factorize._forms import Factors
-from recast.compression.quantize._fit import moments_of, weight_of
+from recast.compression.quantize._fit import Walks, weight_of
 from recast.compression.quantize._layers import Layer, layers
 from recast.compression.quantize._probe import Probe
 from recast.errors import BadRecipe
 from recast.graph.finding import Finding
-from recast.measure.calibrate import Graph
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -132,14 +131,14 @@ class Svd:
         if statistics.samples is None:
             raise BadRecipe("whitening needs samples", fix="--data FILE.npz")
         found = {}
-        with Probe(model, [], [], (-128, 127)) as probe, Graph(model) as exact, child.pool():
+        weights = {layer: weight_of(model, layer.weight) for layer in wanted}
+        fits = [la for la, w in weights.items() if la.fits and w.size // w.shape[la.axis] <= _WIDEST]
+        with Probe(model, [], [], (-128, 127)) as probe, Walks(model, probe, fits, statistics.samples) as walks:
             for number, layer in enumerate(wanted):
                 progress.emit("looking at inputs", number, len(wanted))
-                weight = weight_of(model, layer.weight)
-                if not layer.fits or weight.size // weight.shape[layer.axis] > _WIDEST:
+                if layer not in fits:
                     continue
-                rng = np.random.default_rng([statistics.seed, number])
-                seen = moments_of(exact, probe, layer, weight, (statistics.samples, rng))
+                seen = walks.moments(layer, np.random.default_rng([statistics.seed, number]))
                 h = seen.xx[0] / max(seen.count, 1)
                 damp = _DAMP * max(float(np.trace(h)) / len(h), 1e-12)
                 found[layer] = np.linalg.cholesky(h + np.eye(len(h)) * damp)

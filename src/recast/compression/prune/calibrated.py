@@ -12,17 +12,16 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from recast._util import child, progress
+from recast._util import progress
 from recast.compression._method import PLAIN, Needs, Plan, Skip, Statistics
 from recast.compression.prune import _masks, _told
 from recast.compression.prune._sparsegpt import sparsegpt
-from recast.compression.quantize._fit import Moments, moments_of, weight_of
+from recast.compression.quantize._fit import Moments, Walks, weight_of
 from recast.compression.quantize._layers import Layer, layers
 from recast.compression.quantize._probe import Probe
 from recast.compression.quantize._rounding import refitted
 from recast.errors import BadRecipe
 from recast.graph.finding import Finding
-from recast.measure.calibrate import Graph
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -71,15 +70,14 @@ class Wanda:
             findings.append(Finding(f"{self.name} has seen random inputs: what matters is a guess", "", "warning"))
         made: dict[str, np.ndarray] = {}
         adjustable = [n for layer in wanted for n in (layer.weight, layer.bias) if n]
-        with Probe(model, [], adjustable, _INTEGERS) as probe, Graph(model) as exact, child.pool():
+        with Probe(model, [], adjustable, _INTEGERS) as probe, Walks(model, probe, wanted, samples) as walks:
             for number, layer in enumerate(wanted):
                 progress.emit("pruning", number, len(wanted))
                 weight = weight_of(model, layer.weight)
                 rng = np.random.default_rng([statistics.seed, number])
-                moments = moments_of(exact, probe, layer, weight, (samples, rng))
-                new = self._pruned(model, layer, weight, moments)
+                new = self._pruned(model, layer, weight, walks.moments(layer, rng))
                 made |= new
-                probe.set(new)
+                walks.set(new)
         return _told.plan(self.name, model, made, skips, statistics.target, findings)
 
     def _wanted(self, model: ir.Model) -> tuple[list[Layer], list[Skip]]:

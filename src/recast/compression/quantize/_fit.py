@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from types import TracebackType
 
 import numpy as np
 import onnx_ir as ir
@@ -14,6 +17,7 @@ from recast.compression.quantize._rounding import SHRINKS, Grid, expanded, fitte
 from recast.graph.view import const
 from recast.measure.calibrate import Graph
 from recast.measure.data import Samples
+from recast.measure.walk import BATCH, Walk
 
 _ROWS = 40_000  # positions that a layer is fitted to
 _PRUNED = 0.05  # share of exact zeros from which on they are meant
@@ -128,41 +132,66 @@ def fit(
         seed: of the choice of positions.
     """
     found = {}
-    with Graph(model) as exact, child.pool():
+    fitted = [layer for layer in chosen if layer.fits and _columns(model, layer) <= _WIDEST]
+    with Walks(model, probe, fitted, samples) as walks:
         for number, (layer, goal) in enumerate(chosen.items()):
             progress.emit("rounding", number, len(chosen))
-            weight = weight_of(model, layer.weight)
-            columns = weight.size // weight.shape[layer.axis]
-            if not layer.fits or columns > _WIDEST:
-                made = round_nearest(model, layer, goal)
+            if layer in fitted:
+                made = _fitted(model, layer, goal, walks.moments(layer, np.random.default_rng([seed, number])))
             else:
-                moments = moments_of(exact, probe, layer, weight, (samples, np.random.default_rng([seed, number])))
-                made = _fitted(model, layer, goal, moments)
+                made = round_nearest(model, layer, goal)
             found[layer.node] = made
-            probe.set({layer.weight: made.real()})
-            if made.bias is not None:
-                probe.set({layer.bias: made.bias})
+            walks.set({layer.weight: made.real()} | ({} if made.bias is None else {layer.bias: made.bias}))
     return found
 
 
-def moments_of(
-    exact: Graph, probe: Probe, layer: Layer, weight: np.ndarray, told: tuple[Samples, np.random.Generator]
-) -> Moments:
-    samples, rng = told
-    groups, rows, columns = layer.matrix(weight).shape
-    found = Moments.zeros(groups, rows, columns)
-    source = probe.behind(layer.x)
-    batch = 16
-    wanted = max(_ROWS * batch // max(samples.count, 1), 64)
-    own = layer.x in samples.feeds and source == layer.x
-    with exact.open([layer.y], optimise=True) as right, probe.open([] if own else [source]) as runner:
-        for feeds in samples.batches(right.inputs, batch):
-            y = right.run(feeds)[layer.y]
-            x = feeds[layer.x] if own else runner.run(feeds)[source]
+def _columns(model: ir.Model, layer: Layer) -> int:
+    weight = weight_of(model, layer.weight)
+    return int(weight.size // max(weight.shape[layer.axis], 1))
+
+
+class Walks:
+    """The original and its adjustable copy, walked side by side from layer to layer (a context manager).
+
+    Args:
+        model: the original.
+        probe: the copy.
+        chosen: the layers whose moments will be asked for, in the order of computing.
+        samples: to run on.
+    """
+
+    def __init__(self, model: ir.Model, probe: Probe, chosen: Sequence[Layer], samples: Samples) -> None:
+        self._model, self._probe, self._samples = model, probe, samples
+        self._open = ExitStack()
+        self._open.enter_context(child.pool())
+        graph = self._open.enter_context(Graph(model))
+        self._exact = self._open.enter_context(Walk(graph, samples, [layer.y for layer in chosen]))
+        self._adjusted = self._open.enter_context(probe.walk(samples, [probe.behind(layer.x) for layer in chosen]))
+
+    def __enter__(self) -> Walks:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open.close()
+
+    def set(self, weights: Mapping[str, np.ndarray]) -> None:
+        """Other weights of the copy from now on."""
+        self._probe.set(weights)
+        self._adjusted.changed(weights)
+
+    def moments(self, layer: Layer, rng: np.random.Generator) -> Moments:
+        """Moments of the copy's inputs and the original's outputs of a layer, at positions that ``rng`` picks."""
+        groups, rows, columns = layer.matrix(weight_of(self._model, layer.weight)).shape
+        found = Moments.zeros(groups, rows, columns)
+        wanted = max(_ROWS * BATCH // max(self._samples.count, 1), 64)
+        pairs = zip(self._exact.values(layer.y), self._adjusted.values(self._probe.behind(layer.x)), strict=True)
+        for y, x in pairs:
             flat = layer.results(y, None)
             pick = rng.choice(len(flat), wanted, replace=False) if len(flat) > wanted else None
             found.add(layer.patches(x, pick), flat if pick is None else flat[pick])
-    return found
+        return found
 
 
 def _fitted(model: ir.Model, layer: Layer, goal: Goal, seen: Moments) -> Rounded:

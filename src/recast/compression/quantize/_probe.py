@@ -15,8 +15,9 @@ import onnx_ir as ir
 from recast._util import child
 from recast._util.child import RemoteRunner
 from recast.graph.infer import constant
-from recast.measure.calibrate import Graph
+from recast.measure.calibrate import Graph, elements
 from recast.measure.data import Samples
+from recast.measure.walk import Walk
 
 Range = tuple[float, int]  # scale, zero point
 
@@ -35,6 +36,7 @@ class Probe:
         self, model: ir.Model, groups: Sequence[Sequence[str]], adjustable: Sequence[str], integers: tuple[int, int]
     ) -> None:
         self.integers = integers
+        self.elements = elements(model.graph)  # that one sample computes
         copy = model.clone()
         self._held: dict[str, np.ndarray] = {}
         self._behind: dict[str, str] = {}
@@ -90,6 +92,11 @@ class Probe:
                 graph.outputs[index] = rounded
         self._behind[value.name or ""] = rounded.name or ""
 
+    @property
+    def parameters(self) -> list[str]:
+        """Names of the initializers that hold the ranges."""
+        return [f"recast.{number}.{key}" for number in set(self._numbers.values()) for key in _OFF]
+
     def behind(self, name: str) -> str:
         """The name of a value after its rounding."""
         return self._behind.get(name, name)
@@ -116,9 +123,13 @@ class Probe:
         self.update(runner)
         return runner
 
-    def update(self, runner: RemoteRunner) -> None:
-        """Bring the present settings into a runner."""
-        runner.call("hold", self._held)
+    def update(self, runner: RemoteRunner, names: Sequence[str] | None = None) -> None:
+        """Bring the present settings (of these initializers) into a runner."""
+        runner.call("hold", self._held if names is None else {n: self._held[n] for n in names if n in self._held})
+
+    def walk(self, samples: Samples, values: Sequence[str]) -> Walk:
+        """A walk to these values; see ``Walk.changed`` for settings that change on the way."""
+        return Walk(self._graph, samples, values, self.update)
 
     def run(self, samples: Samples, outputs: Sequence[str], batch: int = 16) -> dict[str, np.ndarray]:
         """These values for all samples, with the present settings."""

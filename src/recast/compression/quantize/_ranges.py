@@ -12,7 +12,10 @@ from recast.measure.data import Samples
 from recast.measure.histogram import BINS, Histogram
 
 Span = tuple[float, float]  # lowest, highest real number; holds 0
+_MOST, _FEWEST = 96, 12  # samples that a trial runs on
+_ELEMENTS = 64 << 20  # of activations that a trial computes: networks of more than that by _MOST get fewer samples
 _TRIALS = 400  # runs of the probe for single values, after the runs for whole calibrators
+_WORK = 16 << 30  # elements that all trials may compute, about a minute and a half of one core
 
 
 def range_of(span: Span, integers: tuple[int, int], symmetric: bool = False) -> Range:
@@ -118,6 +121,7 @@ def decide(
         outputs: the graph's outputs.
     """
     seen = [probe.behind(n) for n in outputs]
+    samples = samples.take(max(_FEWEST, min(_MOST, _ELEMENTS // probe.elements)))
     for name in values.names:
         probe.turn_on(name, None)
     wanted = list(probe.run(samples, seen).values())
@@ -127,7 +131,7 @@ def decide(
         def error(chosen: Sequence[Range]) -> float:
             for group, parameters in zip(values.groups, chosen, strict=True):
                 probe.turn_on(group[0], parameters)
-            probe.update(runner)
+            probe.update(runner, probe.parameters)
             parts = [list(runner.run(feeds).values()) for feeds in batches]
             made = [np.concatenate(p)[: samples.count] for p in zip(*parts, strict=True)]
             return sum(_relative(a, b) for a, b in zip(wanted, made, strict=True))
@@ -137,10 +141,10 @@ def decide(
         errors = {n: error(chosen) for n, chosen in tried.items()}
         best = min(errors, key=lambda n: errors[n])
         chosen, least = tried[best], errors[best]
-        trials = 0
+        trials, most = 0, min(_TRIALS, _WORK // (samples.count * probe.elements))
         for number, options in enumerate(proposals):
             for parameters in options.values():
-                if parameters == chosen[number] or trials >= _TRIALS:
+                if parameters == chosen[number] or trials >= most:
                     continue
                 trials += 1
                 other = [*chosen[:number], parameters, *chosen[number + 1 :]]

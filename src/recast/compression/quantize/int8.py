@@ -80,7 +80,7 @@ class Int8:
         goal = Goal(Grid.symmetric(self.bits))
         with Probe(model, values.groups, adjustable, self._integers) as probe:
             outputs = [v.name or "" for v in model.graph.outputs]
-            ranges = decide(probe, values, proposals, samples.take(96), outputs)
+            ranges = decide(probe, values, proposals, samples, outputs)
             if self.rounding == "gptq":
                 rounded = fit(model, probe, dict.fromkeys(wanted, goal), samples, statistics.seed)
             else:
