@@ -35,8 +35,9 @@ def run(name: str, label: str, folder: Path, given: argparse.Namespace) -> dict[
     settings = Settings(data=data[0], calibration=data[1], limits=Limits(allow_worse=True))
     result = compress(NETS[name].source(folder), target, step, settings)
     assert result.comparison is not None, result.reasons
-    bits = Counter(result.plans[0].notes.get("bits", {}).values())
-    layers = ", ".join(f"{count} × {b}" for b, count in sorted(bits.items()))
+    bits = result.plans[0].notes.get("bits")  # of each layer, or of all
+    counts = sorted(Counter(bits.values()).items()) if isinstance(bits, dict) else []
+    layers = ", ".join(f"{count} × {b}" for b, count in counts) or "all"
     compared = len(np.load(data[0])["x"]) // (2 if data[1] is None else 1)
     return {"model": name, "bits": label, "layers": layers, "compared": compared, **result.comparison.as_dict()}
 

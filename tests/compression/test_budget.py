@@ -10,7 +10,7 @@ import pytest
 
 import recast
 from recast.cli.commands.compress import _prune
-from recast.compression._method import Statistics
+from recast.compression._method import Plan, Statistics
 from recast.compression.apply import apply
 from recast.compression.groups import Groups, find
 from recast.compression.prune import _budget, _taylor
@@ -112,6 +112,30 @@ def test_a_budget_is_met_and_little_more_is_cut(
         assert _budget.price(small, model, limit) <= limit.limit
     nearest = max(_budget.price(small, model, b) / b.limit for b in _budget.parse(budget))
     assert nearest > 0.6  # units are few here
+
+
+def test_of_two_budgets_each_counts_as_much_as_it_has_to(rng: np.random.Generator) -> None:
+    """Where early layers cost work and late ones parameters, no ranking that meets both loses less importance."""
+    model = NETS["transposed"](rng)
+    groups = find(model)
+    options = Structured(None, "taylor", "global", repair="none", budget="macs<0.4, parameters<0.5")
+    values = [rng.uniform(0.5, 1.5, len(g.units)) for g in groups.groups]
+    budgets = _budget.parse(options.budget)
+
+    def lost(mix: float) -> float:
+        def cut(share: float) -> ir.Model:
+            chosen = choose(groups.groups, values, options, share, mix)
+            return apply(model, Plan("cut", tuple(groups.edits(int(u) for units in chosen for u in units))))
+
+        chosen = choose(groups.groups, values, options, _budget.least(cut, model, budgets, None), mix)
+        parts = zip(groups.groups, values, chosen, strict=True)
+        return float(sum(v[np.isin(g.units, u)].sum() for g, v, u in parts))
+
+    assert _budget.mixes(budgets[:1]) == (0.5,)
+    every = {mix: lost(mix) for mix in _budget.mixes(budgets)}
+    assert len(set(every.values())) > 1, "all rankings are alike: nothing would be seen"
+    _, mix = options._least(model, groups, values, Statistics())
+    assert every[mix] == min(every.values())
 
 
 def test_a_budget_of_measured_latency(rng: np.random.Generator) -> None:
