@@ -131,3 +131,23 @@ def test_students_made_from_the_teacher(tmp_path: Path, rng: np.random.Generator
     for text in ("width", "height 0.5", "depth 1.5", "width 0.5; depth 0.5"):
         with pytest.raises(BadRecipe, match="student"):
             list(Distill(student=text))
+
+
+def test_the_last_normalisation_stays_where_it_stands_alone(rng: np.random.Generator) -> None:
+    """Behind every layer it belongs to the layers; behind the last one it does not."""
+
+    def stacked(behind: bool) -> ir.Model:
+        n = Net(rng, ("batch", 5, 11))
+        x = n.op("MatMul", n.x, n.w(11, 11))
+        for _ in range(3):
+            x = n.op("Add", x, n.op("MatMul", n.op("Gelu", n.op("MatMul", x, n.w(11, 23))), n.w(23, 11)))
+            x = n.op("LayerNormalization", x, n.w(11), n.w(11), axis=-1) if behind else x
+        x = x if behind else n.op("LayerNormalization", x, n.w(11), n.w(11), axis=-1)
+        return n.end(n.op("MatMul", x, n.w(11, 3)))
+
+    for behind in (True, False):
+        found = blocks(stacked(behind).graph)
+        assert len({b.kind for b in found}) == 1
+        assert [node.op_type for b in found if (node := b.end.producer())] == [
+            "LayerNormalization" if behind else "Add"
+        ] * 3

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from recast.measure.data import Samples
 
 _LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "Attention", "LSTM", "GRU", "RNN"})
+_TABLES = frozenset({"Gather"})  # embeddings: what comes of them are activations, too
 _NUMBERS = frozenset({"Shape", "Size"})  # what comes of them is no activation
 _BATCH = 16
 
@@ -99,35 +100,44 @@ class Depth:
 
 
 def blocks(graph: ir.Graph) -> list[Block]:
-    """The blocks of the main graph, in order, none inside another."""
-    nodes, cuts = list(graph), _cuts(graph)
-    found: list[Block] = []
-    at = 0
-    while at < len(cuts) - 1:
+    """The blocks of the main graph, in order, none inside another.
+
+    What follows the last layer of a block (an activation, a normalisation) belongs to it where blocks repeat so: the
+    normalisation behind every layer of BERT does, the single one behind the last layer of ViT does not.
+    """
+    found = _variants(list(graph), *_cuts(graph))
+    kinds = Counter(b.kind for variants in found for b in variants)
+    return [next((b for b in reversed(variants) if kinds[b.kind] > 1), variants[-1]) for variants in found]
+
+
+def _variants(nodes: list[ir.Node], cuts: list[tuple[int, ir.Value]], touched: set[ir.Value]) -> list[list[Block]]:
+    """Each block, with less and with more of what follows its last layer."""
+    found: list[list[Block]] = []
+    for at in range(len(cuts) - 1):
+        if not any(_weighted(n) for n in nodes[cuts[at][0] + 1 : cuts[at + 1][0] + 1]):
+            continue
+        variants = []
         place, start = cuts[at]
-        stop = at + 1
-        if any(_weighted(n) for n in nodes[place + 1 : cuts[stop][0] + 1]):
-            while stop + 1 < len(cuts) and _goes_on(nodes, cuts, stop, start):
-                stop += 1
+        for stop in range(at + 1, len(cuts)):
             last, end = cuts[stop]
-            inside = nodes[place + 1 : last + 1]
+            if stop > at + 1 and any(_weighted(n) for n in nodes[cuts[stop - 1][0] + 1 : last + 1]):
+                break
             producer = end.producer()
             if _alike(start, end) and producer is not None and len(producer.outputs) == 1 and not end.is_graph_output():
-                found.append(Block(start, end, tuple(_facts(n) for n in inside)))
-                at = stop
-                continue
-        at += 1
+                inside = [n for n in nodes[place + 1 : last + 1] if n.outputs[0] in touched]
+                variants.append(Block(start, end, tuple(_facts(n) for n in inside)))
+        if variants:
+            found.append(variants)
     return found
 
 
-def _goes_on(nodes: list[ir.Node], cuts: list[tuple[int, ir.Value]], stop: int, start: ir.Value) -> bool:
-    """Whether what follows up to the next cut (an activation, a normalisation) belongs to the block."""
-    further = nodes[cuts[stop][0] + 1 : cuts[stop + 1][0] + 1]
-    return _alike(start, cuts[stop + 1][1]) and not any(_weighted(n) for n in further)
+def _weighted(node: ir.Node, kinds: frozenset[str] = _LAYERS) -> bool:
+    return node.op_type in kinds and any(v is not None and v.is_initializer() for v in node.inputs)
 
 
-def _weighted(node: ir.Node) -> bool:
-    return node.op_type in _LAYERS and any(v is not None and v.is_initializer() for v in node.inputs)
+def _embeds(node: ir.Node) -> bool:
+    table = node.inputs[0] if _weighted(node, _TABLES) else None
+    return table is not None and table.is_initializer() and table.dtype is not None and table.dtype.is_floating_point()
 
 
 def _alike(one: ir.Value, other: ir.Value) -> bool:
@@ -139,8 +149,8 @@ def _facts(node: ir.Node) -> tuple[object, ...]:
     return (node.op_type, *(tuple(str(d) for d in v.shape or ()) for v in held))
 
 
-def _cuts(graph: ir.Graph) -> list[tuple[int, ir.Value]]:
-    """(place of a node, value): after that node all later activations depend on that value alone.
+def _cuts(graph: ir.Graph) -> tuple[list[tuple[int, ir.Value]], set[ir.Value]]:
+    """(place of a node, value): after that node all later activations depend on that value alone; and all activations.
 
     Values that no layer with weights has touched (masks, positions, sizes) do not count.
     """
@@ -149,7 +159,9 @@ def _cuts(graph: ir.Graph) -> list[tuple[int, ir.Value]]:
     live: dict[ir.Value, float] = {}
     found: list[tuple[int, ir.Value]] = []
     for at, node in enumerate(graph):
-        if node.op_type not in _NUMBERS and (_weighted(node) or any(v in touched for v in node.inputs)):
+        if node.op_type not in _NUMBERS and (
+            _weighted(node) or _embeds(node) or any(v in touched for v in node.inputs)
+        ):
             touched.update(node.outputs)
             live |= {v: _last(v, place) for v in node.outputs}
         live = {v: last for v, last in live.items() if last > at}
@@ -157,7 +169,7 @@ def _cuts(graph: ir.Graph) -> list[tuple[int, ir.Value]]:
             (value,) = live
             if not found or found[-1][1] is not value:
                 found.append((at, value))
-    return found
+    return found, touched
 
 
 def _last(value: ir.Value, place: dict[ir.Node, int]) -> float:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from recast.measure.data import Samples
 
 RATE, EPOCHS = 2e-3, 20  # relative to the size of each weight tensor
-_NEAR = 0.49  # of a step: how far what is behind an integer may begin from it
+_NEAR = 0.25  # of a step: how far what is behind an integer may begin from it; at 0.5 the first noise flips it
 
 
 @dataclass(frozen=True)
