@@ -48,6 +48,15 @@ def test_untrained_weights_come_back_as_they_were(name: str, rng: np.random.Gene
         np.testing.assert_array_equal(array, held.numpy())
 
 
+def test_a_graph_to_train_still_runs_everywhere(rng: np.random.Generator) -> None:
+    """What was trained goes on to any format: no operator is joined to one that only PyTorch has."""
+    n = Net(rng, ("batch", 3, 11, 13))
+    x = n.conv(n.x, 7)
+    model = n.scores(n.op("Mul", x, n.op("Sigmoid", x)))
+    given = {"x": rng.standard_normal((2, 3, 11, 13)).astype(np.float32)}
+    np.testing.assert_allclose(outputs(trainable.prepared(model), given)[0], outputs(model, given)[0], rtol=1e-5)
+
+
 def test_trained_weights_are_those_that_were_trained(rng: np.random.Generator) -> None:
     """The graph with the weights that came back answers as the trained module does: the loss falls alike."""
     model = prepared(NETS["recurrent"](rng))
