@@ -155,7 +155,10 @@ def convert(
     reader = source_format(source)
     writer = formats.by_name(writing.to) if writing.to else formats.for_writing(path)
     _check_free(path, writer, writing)
-    judges = _judges(source, reader, writer) if recipe.checking.verify else ()
+    wanted = [writer] if recipe.checking.verify or path.suffix.lower() in writer.exported else []
+    if recipe.checking.verify and Path(source).exists():
+        wanted.append(reader)
+    judges = [f"recast.formats.{f.name}.run" for f in wanted if f.judge[0] and have(f.judge[0].partition(".")[0])]
     with child.started(judges), collector.rarely():
         return _convert(source, (reader, writer), path, recipe, memory)
 
@@ -165,12 +168,6 @@ def _check_free(path: Path, format_: Format, writing: Writing) -> None:
     beside = format_.companions.get(path.suffix.lower())
     for name in (path, *([path.with_suffix(beside)] if beside else [])):
         atomic.check_free(name, writing.force)
-
-
-def _judges(source: str | Path, reader: Format, writer: Format) -> list[str]:
-    """The runtimes that will be wanted, as modules: the target's, and the source's if it is a file."""
-    wanted = [writer, reader] if Path(source).exists() else [writer]
-    return [f"recast.formats.{f.name}.run" for f in wanted if f.judge[0] and have(f.judge[0].partition(".")[0])]
 
 
 def _convert(

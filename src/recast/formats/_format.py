@@ -75,6 +75,7 @@ class Format(ABC):
     can_read: ClassVar[bool] = True
     can_write: ClassVar[bool] = True
     has_graph: ClassVar[bool] = True  # False: weights only
+    exported: ClassVar[tuple[str, ...]] = ()  # suffixes of files that the judge itself has to write
     via: ClassVar[str] = ""  # the format that is written first; ``write`` makes this one of its file
     through: Format | None = None  # that format; the catalogue sets it
     companions: ClassVar[Mapping[str, str]] = {}  # suffix → that of the file that is written beside, same name

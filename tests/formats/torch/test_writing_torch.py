@@ -14,7 +14,8 @@ from recast.errors import BadModel, UnsafeModel, UnsupportedOp, UnsupportedType
 from recast.formats._format import WriteOptions
 from recast.formats.torch import FORMAT
 from recast.formats.torch.run import Session
-from recast.formats.torch.write import made_here, write
+from recast.formats.torch.trust import made_here
+from recast.formats.torch.write import write
 from recast.formats.torch.writing._source import generate
 from recast.formats.torch.writing._tree import Tree
 from recast.graph.build import Builder

@@ -12,7 +12,8 @@ import onnxruntime as ort
 
 from recast.formats._format import WriteOptions
 from recast.formats.torch.run import Session
-from recast.formats.torch.write import made_here, write
+from recast.formats.torch.trust import made_here
+from recast.formats.torch.write import write
 from recast.graph.build import Builder
 
 Build = Callable[[Builder, np.random.Generator], None]

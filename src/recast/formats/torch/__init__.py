@@ -65,6 +65,7 @@ class PyTorch(Format):
     keep_functions = _FUNCTIONS
     keep_tied = True
     judge = ("torch", "torch")
+    exported = (".pt2",)
 
     def passes_for(self, suffix: str) -> tuple[str, ...]:
         """Source keeps its normalisations, which training needs; in an exported program they are folded."""
@@ -95,14 +96,14 @@ class PyTorch(Format):
 
     def adopt(self, path: Path) -> None:
         """See ``Format.adopt``."""
-        from recast.formats.torch.write import remember
+        from recast.formats.torch.trust import remember
 
         remember(path)
 
     def open(self, path: Path, trust: bool = False) -> Runner:
         """Load in PyTorch, in a child process. Code is executed only if this process wrote it, or with ``trust``."""
         from recast._util.child import RemoteRunner
-        from recast.formats.torch.write import made_here
+        from recast.formats.torch.trust import made_here
 
         return RemoteRunner("recast.formats.torch.run", path, {"sha256": made_here(), "trust": trust})
 

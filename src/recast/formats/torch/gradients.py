@@ -15,6 +15,7 @@ import numpy as np
 from recast._util.optional import need
 from recast.errors import BadModel
 from recast.formats.torch import run
+from recast.formats.torch.trust import sha256
 
 _BATCH = 64
 _SURE = 1e-6  # probabilities are kept this far from 0 and 1 before their logarithm
@@ -220,6 +221,4 @@ class Session(run.Session):
 
 def wanted(path: Path) -> dict[str, Any]:
     """Options that let ``path``, which this process wrote, be loaded."""
-    from recast.formats.torch.write import sha256
-
     return {"sha256": [sha256(path)]}

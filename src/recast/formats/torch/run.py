@@ -15,7 +15,7 @@ import numpy as np
 from recast._util.child import TensorSpec
 from recast._util.optional import need
 from recast.errors import BadModel, UnsafeModel, UnsupportedOp
-from recast.formats.torch.write import sha256
+from recast.formats.torch.trust import sha256
 from recast.graph import dims
 
 SPECS = "recast.json"  # entry of a .pt2 that says what its tensors are called

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import onnx_ir as ir
 
 from recast.errors import UnsupportedOp, UnsupportedType
 from recast.formats._format import Artifact, WriteOptions
+from recast.formats.torch.trust import remember, sha256
 from recast.formats.torch.write_state import Entry, write_pt, write_safetensors
 from recast.formats.torch.writing._source import generate
 from recast.formats.torch.writing._types import TYPES
@@ -16,7 +16,6 @@ from recast.formats.torch.writing.indexing import most_boxes
 from recast.graph.view import layer_of
 
 _MOST_BOXES = 512  # of a class: each is a turn that an exported program writes out
-_written: set[str] = set()  # SHA-256 of every file of code that this process made
 
 
 def write(model: ir.Model, path: Path, options: WriteOptions) -> Artifact:
@@ -95,19 +94,3 @@ def _check_exportable(model: ir.Model) -> None:
 def _write_script(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
     remember(path)
-
-
-def sha256(path: Path) -> str:
-    """Hash of a file's content."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def remember(path: Path) -> None:
-    """Note that this process made the file: only such files are executed without asking."""
-    _written.add(sha256(path))
-
-
-def made_here() -> list[str]:
-    """Hashes of the files of code that this process made."""
-    return sorted(_written)
