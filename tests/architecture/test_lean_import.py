@@ -42,6 +42,11 @@ def test_lean(code: str) -> None:
     assert not modules & set(HEAVY)
 
 
+def test_the_child_that_runs_pytorch_needs_no_graph() -> None:
+    """Every such child would pay for it."""
+    assert not loaded("import recast.formats.torch.run") & {"onnx", "onnx_ir", "torch"}
+
+
 def test_the_probe_can_fail() -> None:
     assert "numpy" in loaded("import numpy")
 

@@ -11,6 +11,7 @@ import onnx
 import onnx_ir as ir
 
 from recast.errors import BadModel
+from recast.graph.view import all_nodes
 
 
 def batched_scans(model: ir.Model, where: str) -> None:
@@ -19,8 +20,8 @@ def batched_scans(model: ir.Model, where: str) -> None:
     Raises:
         BadModel: a Scan with sequence lengths, or one inside a sub-graph.
     """
-    changed = sorted({n.op_type for n in model.graph.all_nodes() if _since(n.op_type, 8) != _since(n.op_type, 9)})
-    found = [n for n in model.graph.all_nodes() if n.op_type == "Scan" and n.domain in ("", "ai.onnx")]
+    changed = sorted({n.op_type for n in all_nodes(model.graph) if _since(n.op_type, 8) != _since(n.op_type, 9)})
+    found = [n for n in all_nodes(model.graph) if n.op_type == "Scan" and n.domain in ("", "ai.onnx")]
     if found and changed != ["Scan"]:
         raise BadModel(
             f"Scan of opset 8 together with operators that changed in opset 9: {', '.join(changed)}",

@@ -16,6 +16,7 @@ from recast.passes import PassOptions
 from recast.passes._editor import Editor, drop_initializer, has_graphs
 
 _SMALL = 1024  # elements
+_MERGED = (ir.DataType.INT64, ir.DataType.INT32, ir.DataType.BOOL)  # of any rank; of other types scalars alone
 
 
 def apply(model: ir.Model, options: PassOptions) -> list[Finding]:
@@ -49,9 +50,9 @@ def merge_constants(graph: ir.Graph) -> None:
     seen: dict[tuple[ir.DataType, tuple[int, ...], bytes], ir.Value] = {}
     for value in list(graph.initializers.values()):
         tensor = value.const_value
-        if tensor is None or value.is_graph_output() or value.is_graph_input() or tensor.size > _SMALL:
+        if tensor is None or (tensor.dtype not in _MERGED and len(tensor.shape)):
             continue
-        if tensor.dtype not in (ir.DataType.INT64, ir.DataType.INT32, ir.DataType.BOOL) and len(tensor.shape) > 0:
+        if value.is_graph_output() or value.is_graph_input() or tensor.size > _SMALL:
             continue
         if any(use.node.op_type == "DequantizeLinear" or has_graphs(use.node) for use in value.uses()):
             continue

@@ -15,6 +15,7 @@ import onnx_ir as ir
 from recast.errors import InternalError
 from recast.graph.finding import Finding
 from recast.graph.infer import better, refine_node
+from recast.graph.view import all_nodes
 from recast.passes import PassOptions, fold_constants
 from recast.passes._editor import Editor
 from recast.passes.clean import remove_dead
@@ -32,7 +33,7 @@ def apply(model: ir.Model, options: PassOptions) -> list[Finding]:
     """
     native, known = options.native, decompositions()
     if native is not None and any(
-        n.op_type in known and not n.domain and not native(n) for n in model.graph.all_nodes()
+        n.op_type in known and not n.domain and not native(n) for n in all_nodes(model.graph)
     ):
         fold_constants.apply(model, options)  # what shapes decide need not be written out
         _graph(Editor(model.graph), options)

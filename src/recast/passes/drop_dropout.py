@@ -10,7 +10,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from recast.graph.finding import Finding
-from recast.graph.view import const, layer_of
+from recast.graph.view import all_nodes, const, layer_of
 from recast.passes import PassOptions
 from recast.passes._editor import Editor
 
@@ -19,7 +19,7 @@ def apply(model: ir.Model, options: PassOptions) -> list[Finding]:
     """Remove the Dropout nodes of the model in place."""
     findings = []
     editor = Editor(model.graph)
-    for node in list(model.graph.all_nodes()):
+    for node in list(all_nodes(model.graph)):
         if node.op_type != "Dropout" or node.domain != "":
             continue
         training = node.inputs[2] if len(node.inputs) > 2 else None

@@ -22,6 +22,7 @@ from recast.errors import BadModel, UnsupportedOp
 from recast.graph import IR_VERSION, LAYER, OPSET, ORIGIN
 from recast.graph.infer import infer_model
 from recast.graph.opsets import forget_defaults, needed, newest
+from recast.graph.view import all_nodes
 from recast.passes._scan_8 import batched_scans
 
 OLDEST_OPSET = 7
@@ -60,17 +61,17 @@ def normalise(model: ir.Model, where: str, told: bool = False) -> ir.Model:
     _name(model)
     _forget_made_up_dims(model)
     if version > OPSET:
-        for node in model.graph.all_nodes():
+        for node in all_nodes(model.graph):
             forget_defaults(node)
     infer_model(model, told)
     if version > OPSET:
-        model.opset_imports[""] = max(map(needed, model.graph.all_nodes()), default=OPSET)
+        model.opset_imports[""] = max(map(needed, all_nodes(model.graph)), default=OPSET)
     return model
 
 
 def _forget_made_up_dims(model: ir.Model) -> None:
     """Shape inference gives every dim that it does not know a name of its own, and counts anew with every run."""
-    for node in model.graph.all_nodes():
+    for node in all_nodes(model.graph):
         for value in node.outputs:
             if value.shape is not None and any(_made_up(d) for d in value.shape):
                 value.shape = ir.Shape([None if _made_up(d) else d for d in value.shape])
@@ -81,7 +82,7 @@ def _made_up(dim: int | ir.SymbolicDim) -> bool:
 
 
 def _refuse_foreign(model: ir.Model, where: str) -> None:
-    foreign = sorted({f"{n.domain}::{n.op_type}" for n in model.graph.all_nodes() if n.domain not in ("", "ai.onnx")})
+    foreign = sorted({f"{n.domain}::{n.op_type}" for n in all_nodes(model.graph) if n.domain not in ("", "ai.onnx")})
     if foreign:
         raise UnsupportedOp(
             f"{len(foreign)} operators are not standard ONNX: {', '.join(foreign)}",
@@ -102,7 +103,7 @@ def _check_newest(version: int, where: str) -> None:
 def _check_oldest(model: ir.Model, version: int, where: str) -> None:
     """Before opset 7 operators had other meanings; those that have not changed since are what they were."""
     changed = set()
-    for node in model.graph.all_nodes():
+    for node in all_nodes(model.graph):
         try:
             since = onnx.defs.get_schema(node.op_type, OLDEST_OPSET, "").since_version
         except onnx.defs.SchemaError:
@@ -200,7 +201,7 @@ def set_inputs(model: ir.Model, inputs: _Shapes, where: str) -> None:
 
 def _name(model: ir.Model) -> None:
     used: set[str] = set()
-    for number, node in enumerate(model.graph.all_nodes()):
+    for number, node in enumerate(all_nodes(model.graph)):
         name = node.name or f"{node.op_type}_{number}"
         while name in used:
             name = f"{name}_{number}"

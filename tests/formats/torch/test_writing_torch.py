@@ -19,6 +19,8 @@ from recast.formats.torch.write import write
 from recast.formats.torch.writing._source import generate
 from recast.formats.torch.writing._tree import Tree
 from recast.graph.build import Builder
+from recast.pipeline import prepare
+from recast.recipe import Writing
 from tests.formats.torch.torch_catalogue import CASES
 from tests.formats.torch.torch_writing import compare, expected, feeds_of, floats, model_of, opened
 
@@ -145,6 +147,24 @@ def test_exported_program_matches(tmp_path: Path, rng: np.random.Generator) -> N
             feeds = feeds_of(model, rng, batch)
             got = runner.run(feeds)["scores"]
             np.testing.assert_allclose(got, expected(model, feeds)["scores"], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("suffix", [".py", ".PT2"])
+def test_normalisations_are_folded_in_exported_programs_alone(
+    suffix: str, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    model = model_of(small_net, rng)
+    feeds = feeds_of(model, rng, 3)
+    wanted = expected(model, feeds)["scores"]
+    prepare(model, FORMAT, Writing(), suffix)
+    source = generate(model)
+    keys = {e.key for e in source.entries}
+    kept = suffix == ".py"
+    assert ("nn.BatchNorm2d" in source.text) == kept
+    assert {"layer1.0.conv1.weight", "layer1.1.conv1.weight"} <= keys
+    assert ("layer1.0.bn1.running_var" in keys, "layer1.0.conv1.bias" in keys) == (kept, not kept)
+    found = opened(model, tmp_path).run(feeds)["scores"]
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
 
 
 HOSTILE = (
