@@ -14,10 +14,12 @@ import recast
 from recast import passes
 from recast.compression._method import Plan, Statistics
 from recast.compression.apply import apply
+from recast.compression.distill.logits import Logits
 from recast.compression.groups import Groups, find
 from recast.compression.prune.structured import OPTIONS, PASSES
 from recast.compression.prune.width import Width
 from recast.graph.view import attr, dims
+from recast.measure import trainable
 from recast.measure.data import Samples
 from recast.passes._editor import Editor
 
@@ -148,6 +150,19 @@ def test_the_table_is_cut_once(rng: np.random.Generator) -> None:
     words = [v for v in small.graph.initializers.values() if WORDS in dims(v)]
     assert [dims(v) for v in words] == [(WORDS, HIDDEN - 4)]
     assert {u.node.op_type for u in words[0].uses()} == {"Gather", "Transpose"}
+
+
+def test_training_leaves_one_table(rng: np.random.Generator) -> None:
+    """A distillation trains the table that is embedding and head as one weight, and it comes back under its name."""
+    pytest.importorskip("torch")
+    model = STREAMS["layer"](rng)
+    passes.run(model, trainable.passes(), Logits.pass_options)
+    tables = [v for v in model.graph.initializers.values() if WORDS in dims(v)]
+    assert [dims(v) for v in tables] == [(WORDS, HIDDEN)]
+    with trainable.opened(model) as network:
+        held = network.weights()[tables[0].name or ""]
+    assert tables[0].const_value is not None
+    np.testing.assert_array_equal(held, tables[0].const_value.numpy())
 
 
 def test_means_that_would_change_are_left_to_who_asks(rng: np.random.Generator) -> None:

@@ -23,6 +23,7 @@ from recast.errors import BadRecipe
 from recast.graph.finding import Finding
 from recast.measure import trainable
 from recast.measure.subject import Subject
+from recast.passes import PassOptions
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -61,6 +62,7 @@ class Logits:
     augment: str = AUTO
 
     passes: ClassVar[tuple[str, ...]] = trainable.passes()
+    pass_options: ClassVar[PassOptions] = PassOptions(keep_tied=True)
 
     def __post_init__(self) -> None:
         if self.loss not in get_args(Loss):
