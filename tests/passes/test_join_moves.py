@@ -91,6 +91,36 @@ def test_what_meets_nothing_stays(why: str, rng: np.random.Generator) -> None:
     same(expected, ort_run(model, feeds))
 
 
+def test_a_branch_is_not_entered(rng: np.random.Generator) -> None:
+    """A dense layer inside an If that alone uses a Transpose around it."""
+    inner = Builder("then")
+    b = Builder()
+    x = b.input("x", F, ("batch", TIME, WIDTH))
+    outside = turned(b, x, 1, 0, 2)
+    weight = inner.weight("w", floats(rng, WIDTH, 11))
+    y = inner.op("Transpose", [inner.op("MatMul", [outside, weight])], {"perm": [1, 0, 2]})
+    inner.output(y, "y_then")
+    other = Builder("else")
+    zero = other.op("ReduceSum", [x, other.const(np.array([2]))])
+    other.output(other.op("Expand", [zero, other.const(np.array([1, TIME, 11]))]), "y_else")
+    branches = {"then_branch": inner.model().graph, "else_branch": other.model().graph}
+    b.output(b.op("If", [b.input("c", ir.DataType.BOOL, ())], branches), "y")
+    model = b.model()
+    feeds = {"x": floats(rng, 2, TIME, WIDTH), "c": np.array(True)}
+    expected = ort_run(model, feeds)
+    run(model, ["join_moves"], PassOptions())
+    assert [n.op_type for n in model.graph] == ["Transpose", "If"]
+    same(expected, ort_run(model, feeds))
+
+
+def test_a_scalar_has_no_last_axis() -> None:
+    b = Builder()
+    b.output(turned(b, b.op("Neg", [b.input("x", F, ())])), "y")
+    model = b.model()
+    run(model, ["join_moves"], PassOptions())
+    assert [n.op_type for n in model.graph] == ["Neg", "Transpose"]
+
+
 def cut(b: Builder, x: ir.Value, axes: list[int], starts: list[int], ends: list[int], steps: list[int]) -> ir.Value:
     return b.op("Slice", [x, *(b.const(np.array(part)) for part in (starts, ends, axes, steps))])
 

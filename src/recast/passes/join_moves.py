@@ -45,7 +45,7 @@ def _is_move(node: ir.Node | None) -> bool:
 def _rows(node: ir.Node) -> list[int] | None:
     """The order of axes if the last one stays where it is."""
     perm = attr(node, "perm")
-    return list(perm) if perm is not None and perm[-1] == len(perm) - 1 else None
+    return list(perm) if perm and perm[-1] == len(perm) - 1 else None
 
 
 def _meets(node: ir.Node | None, onwards: bool) -> bool:
@@ -68,7 +68,7 @@ def _sink(editor: Editor, node: ir.Node) -> bool:
     following = sole_consumer(layer[-1].outputs[0]) if layer else None
     if perm is None or following is None or not _meets(following, True):
         return False
-    if following.inputs[0] is not layer[-1].outputs[0]:
+    if following.inputs[0] is not layer[-1].outputs[0] or any(n.graph is not node.graph for n in (*layer, following)):
         return False
     back = [perm.index(i) for i in range(len(perm))]
     layer[0].replace_input_with(0, source)
