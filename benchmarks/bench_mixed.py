@@ -1,6 +1,6 @@
 """Bits a layer by measured sensitivity beside the same bits everywhere: ResNet-8 and DS-CNN, bytes and accuracy.
 
-Weights only, all rounded alike (GPTQ) from the same samples. ``size<15%`` is a budget of bytes (of the float weights),
+Weights only, all rounded alike (GPTQ) from the same samples. ``size<16%`` is a budget of bytes (of the float weights),
 ``error<0.1`` one of accuracy (of the outputs' deviation). Every row is compared with its float original on the same
 samples. ``--only resnet8``, ``--suffix .onnx``, ``--compared 1000`` and ``--samples 64`` choose.
 """

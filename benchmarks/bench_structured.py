@@ -36,7 +36,7 @@ from recast.formats.torch.training import Session
 from recast.measure import cost, intervals
 from recast.measure.data import Samples
 from recast.measure.subject import Subject
-from recast.recipe import Reading
+from recast.recipe import Reading, Writing
 
 RATE = 1e-3
 SMALLER = 0.57  # of the parameters: the file shall be smaller by 40 % with the rest of the graph in it
@@ -77,7 +77,8 @@ class Arena:
         prune = recast.Prune(budget=f"macs<{1 / self.ratio:.6f}, parameters<{SMALLER}", options=OURS)
         steps = prune >> recast.Distill(self.original, options={"epochs": self.epochs, "rate": RATE})
         limits = Limits(allow_worse=True)
-        settings = Settings(data=self.test, calibration=self.calibration, limits=limits, seed=seed)
+        anew = Writing(force=True)  # what a run that was cut off left
+        settings = Settings(data=self.test, calibration=self.calibration, limits=limits, seed=seed, writing=anew)
         result = recast.compress(self.original, target, steps, settings)
         assert result.comparison is not None
         macs = cost.of(recast.load(self.original)).macs / cost.of(recast.load(target)).macs
@@ -189,10 +190,8 @@ def run(arena: Arena, given: Any, folder: Path) -> None:
         for name, arm in arms.items():
             if not name.startswith(given.only):
                 continue
-            kept = (
-                folder
-                / f"{given.model}-{given.epochs}-{given.samples}-{given.images}-{name.replace(' ', '')}{seed}.npz"
-            )
+            settings = f"{given.model}-{given.ratio}-{given.epochs}-{given.samples}-{given.images}"
+            kept = folder / f"{settings}-{name.replace(' ', '')}{seed}.npz"
             if not kept.exists():
                 facts, found = arm(seed)
                 np.savez(kept, facts=np.array(facts), found=found)
