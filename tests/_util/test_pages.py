@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -44,3 +45,16 @@ def test_a_closed_mapping_is_no_harm(tmp_path: Path) -> None:
     view.release()
     mapping.close()
     pages.used(1 << 30)
+
+
+def test_dead_memory_goes() -> None:
+    class Node:
+        other: object = None
+
+    alive, node = [], Node()
+    node.other = node
+    node.data = np.ones(SIZE, np.uint8)  # type: ignore[attr-defined]
+    alive.append(weakref.ref(node))
+    del node
+    pages.trim()
+    assert alive[0]() is None

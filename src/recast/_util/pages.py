@@ -7,6 +7,7 @@ without this the peak would follow the whole model; with it, the largest tensor.
 from __future__ import annotations
 
 import ctypes
+import gc
 import mmap
 import sys
 import weakref
@@ -51,3 +52,13 @@ def reclaim(address: int, size: int) -> None:
     length = (address + size - start) // mmap.PAGESIZE * mmap.PAGESIZE
     if length > 0:
         ctypes.CDLL(None, use_errno=True).madvise(ctypes.c_void_p(start), ctypes.c_size_t(length), _PAGEOUT)
+
+
+def trim() -> None:
+    """Give back what is free inside of this process's heap, cycles of dead objects first.
+
+    Only glibc has such a call; elsewhere just the objects go.
+    """
+    gc.collect()
+    if sys.platform == "linux" and hasattr(ctypes.CDLL(None), "malloc_trim"):
+        ctypes.CDLL(None).malloc_trim(ctypes.c_size_t(0))

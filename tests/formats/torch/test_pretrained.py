@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 from recast import formats
 from recast.errors import BadModel, BadRecipe
 from recast.formats._format import ReadOptions, WriteOptions
+from recast.formats.torch import pieces
 from recast.formats.torch.capture import Session
 from recast.graph import LAYER
 from recast.passes.normalise import normalise
@@ -185,3 +188,31 @@ def test_a_task_is_for_folders(tmp_path: Path) -> None:
     (tmp_path / "hubconf.py").write_text(HUBCONF)
     with pytest.raises(BadRecipe, match="Hugging Face folder"):
         load(f"hub:{tmp_path}:small", Reading(task="encoder"))
+
+
+def test_losses_do_not_bring_scipy() -> None:
+    """They alone want it at import; whoever looks for it later finds it."""
+    pytest.importorskip("scipy")
+    program = """
+import sys, transformers
+from recast.formats.torch.pretrained import _import_losses
+_import_losses(transformers)
+import transformers.loss.loss_utils
+assert "scipy" not in sys.modules
+assert transformers.utils.is_scipy_available()
+import scipy.optimize
+"""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", program], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("order", ["C", "F", "strided"])
+def test_large_weights_are_written_in_pieces(order: str, tmp_path: Path, rng: np.random.Generator) -> None:
+    array = rng.standard_normal((1009, 2003 * 2 if order == "strided" else 2003)).astype(np.float32)
+    array = array[:, ::2] if order == "strided" else np.asfortranarray(array) if order == "F" else array
+    tensor = pieces.Pieces(array, name="w")
+    with open(tmp_path / "w", "wb") as file:
+        file.write(b"head")
+        tensor.tofile(file)
+        file.write(b"tail")
+    assert array.nbytes > pieces.PIECE_BYTES
+    assert (tmp_path / "w").read_bytes() == b"head" + np.ascontiguousarray(array).tobytes() + b"tail"

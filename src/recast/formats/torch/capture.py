@@ -23,6 +23,7 @@ from recast._util.optional import need
 from recast.errors import BadRecipe, UnsupportedOp
 from recast.formats.torch import pretrained, programs
 from recast.formats.torch.factory import Examples, build, examples, keywords, load_weights
+from recast.formats.torch.pieces import Pieces
 from recast.graph import LAYER, OPSET, ORIGIN
 from recast.passes._tied import is_tied
 
@@ -79,6 +80,8 @@ def capture(
         if was_training:
             module.train()
     model: ir.Model = program.model
+    del program
+    pages.trim()
     if isinstance(module, torch.nn.Module):
         model.graph.name = type(module).__name__
     _fold(model)
@@ -261,6 +264,7 @@ class Session:
 
     def export(self, feeds: dict[str, np.ndarray], target: str) -> tuple[None, dict[str, np.ndarray]]:
         """Write the captured graph as ONNX with external weights."""
+        pages.trim()  # what loading and a first run needed
         try:
             model = capture(*self._exportable)
         except UnsupportedOp:
@@ -268,16 +272,11 @@ class Session:
                 raise
             model = capture(*self._loose)
         programs.rename(model, self.inputs, self.outputs)
-        held: list[np.ndarray] = []
-
-        def handing_back(tensor: ir.TensorProtocol, info: Any) -> None:
-            """Called before a tensor is written: the one before it may go (those of safetensors files are mapped)."""
-            for array in held:
-                pages.reclaim(array.ctypes.data, array.nbytes)
-            held[:] = [tensor.numpy()]
-
-        data = Path(target).name + ".data"
-        ir.save(model, target, external_data=data, callback=handing_back, max_workers=1)
+        for value in model.graph.initializers.values():
+            tensor = value.const_value
+            if tensor is not None and tensor.nbytes > _LARGE_BYTES and tensor.dtype.bitwidth >= 8:
+                value.const_value = Pieces(tensor.numpy(), dtype=tensor.dtype, name=tensor.name)
+        ir.save(model, target, external_data=Path(target).name + ".data", max_workers=1)
         return None, {}
 
 

@@ -6,7 +6,9 @@ the extra ``transformers``; runs in a child process, as part of ``capture.Sessio
 
 from __future__ import annotations
 
+import importlib
 import inspect
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,6 +103,7 @@ def _most(module: Any, dim: str) -> int | None:
 def _load(transformers: Any, folder: Path) -> Any:
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
+    _import_losses(transformers)
     try:
         config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         name = next(iter(config.architectures or []), "")
@@ -117,6 +120,25 @@ def _load(transformers: Any, folder: Path) -> Any:
         if settings is not None and getattr(settings, "use_cache", False):
             settings.use_cache = False
     return module
+
+
+def _import_losses(transformers: Any) -> None:
+    """Import the training losses without SciPy, which they alone want at import and which costs 40 MB.
+
+    Networks that look for SciPy later find it.
+    """
+    forget = getattr(getattr(transformers.utils, "is_scipy_available", None), "cache_clear", None)
+    if "scipy" in sys.modules or forget is None:
+        return
+    sys.modules["scipy"] = None  # type: ignore[assignment]  # importlib's word for: not there
+    forget()
+    try:
+        importlib.import_module("transformers.loss.loss_utils")
+    except ImportError:  # another version of transformers keeps them elsewhere; what it wants is said later
+        pass
+    finally:
+        del sys.modules["scipy"]
+        forget()
 
 
 def _usual(module: Any, known: Sequence[str]) -> dict[str, Shape]:
