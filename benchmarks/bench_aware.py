@@ -69,7 +69,7 @@ def main() -> None:
     """Print the table and save it."""
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
-    add("--only", default="", help="names of rows, separated by commas")
+    add("--only", default="resnet8-int4,resnet8-int3", help="names of rows, separated by commas; all: ''")
     add("--images", type=int, default=2000, help="to learn from")
     add("--samples", type=int, default=256, help="of them, to calibrate with")
     add("--epochs", type=int, default=8)

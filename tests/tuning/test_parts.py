@@ -18,6 +18,7 @@ import optuna
 from recast.compressing import SYNTHETIC
 from recast.compression.gate import Comparison, Limits
 from recast.compression.recipe import Factorize, Prune, Quantize
+from recast.demo import DATA, MODEL
 from recast.errors import BadRecipe, Busy
 from recast.report.document import Report
 from recast.tuning.job import Job, steps_of
@@ -27,6 +28,7 @@ from recast.tuning.search import Settings, Tuning
 from recast.tuning.space import STORES, TRAININGS, Space, described, key_of, kinds_of, starts
 from recast.tuning.store import Store, held
 from recast.tuning.trial import Judge, Row
+from recast.tuning.worker import Session
 
 ANY = Judge(Limits(drop=0.05), True)
 
@@ -143,6 +145,19 @@ def test_training_is_tried_where_there_is_something_to_learn_from() -> None:
             rows.append(row(choices := sampling.propose(rows, 1)[0], 300 + len(rows)))
             assert real or not set(kinds_of(choices)) & set(TRAININGS)
         assert any(set(kinds_of(r.choices)) & set(TRAININGS) for r in rows) == real
+
+
+def test_a_trial_trains_towards_the_original(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    session = Session("", {"job": Job(str(MODEL), "small.tflite", Settings(data=DATA)).told()})
+    session.original({}, folder=str(tmp_path / "original"))
+    choices = next(c for c in starts() if "aware" in kinds_of(c))
+    told, _ = session.trial({}, [s.as_dict() for s in recipe(choices)], str(tmp_path / "trial"))
+    assert not told["refused"]
+    before, after = told["comparison"]["accuracy"]
+    assert after > before - 0.05
+    (certificate,) = (f for f in told["files"] if f.endswith(".json"))
+    assert json.loads(Path(certificate).read_text())["plans"][0]["notes"]["teacher"] == "the model before rounding"
 
 
 def test_inputs_made_from_the_model_are_no_real_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
