@@ -155,3 +155,19 @@ def test_peak_memory_is_the_childs_own(module) -> None:
     assert before == first[0]
     assert 50e6 < peak - before < 90e6
     assert peak < ballast.nbytes
+
+
+def test_a_child_serves_one_number_of_threads(module) -> None:
+    """MindSpore takes the number once in a process, and so does TensorFlow, which says nothing."""
+    name = module(start="pass")
+    served = []
+    with pool():
+        for threads in (1, 1, 2, None, 2):
+            with (
+                opening(**({} if threads is None else {"threads": threads})),
+                RemoteRunner(name, Path("model")) as runner,
+            ):
+                served.append(runner._child.process.pid)
+    assert served[0] == served[1]
+    assert served[2] == served[4]
+    assert len(set(served)) == 3

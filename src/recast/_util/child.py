@@ -66,6 +66,7 @@ class _Child:
 
     def __init__(self, module: str) -> None:
         self.module = module
+        self.threads: set[int | None] = set()  # that its sessions asked for: MindSpore and TensorFlow take only one
         self.log = tempfile.TemporaryFile()  # noqa: SIM115 closed in end()
         self.process = subprocess.Popen(
             [sys.executable, "-m", "recast._util.worker", module],
@@ -148,11 +149,13 @@ def pool() -> Iterator[None]:
             child.end()
 
 
-def _idle(runner: RemoteRunner) -> _Child | None:
+def _idle(runner: RemoteRunner, threads: int | None) -> _Child | None:
+    """A waiting child of the runner's module that has served no session with another number of threads."""
     if runner.limits.memory_bytes:
         return None
     for kept in (_pool.get(), _started.get()):
-        found = next((child for child in kept or () if child.module == runner.module), None)
+        fits = (c for c in kept or () if c.module == runner.module and c.threads <= {threads})
+        found = next(fits, None)
         if kept and found is not None:
             kept.remove(found)
             return found if found.process.poll() is None else None
@@ -193,8 +196,10 @@ class RemoteRunner:
     limits: Limits = Limits()
 
     def __post_init__(self) -> None:
-        self._child = _idle(self) or _Child(self.module)
         options = {**self.options, **(_options.get() or {})}
+        threads = options.get("threads")
+        self._child = _idle(self, threads) or _Child(self.module)
+        self._child.threads.add(threads)
         hello = {"path": str(self.path), "options": options, "memory_bytes": self.limits.memory_bytes}
         try:
             answer, _ = self._ask(hello, {})

@@ -144,7 +144,7 @@ def _set_threads(backend: str, count: int | None) -> None:
     if backend == "torch":
         need("torch", "torch").set_num_threads(int(count))
     elif backend == "tensorflow":
-        with contextlib.suppress(RuntimeError):  # the backend has started: a child that served before
+        with contextlib.suppress(RuntimeError):  # the backend has started, with the same number: see child._idle
             threading = need("tensorflow", "tensorflow").config.threading
             threading.set_intra_op_parallelism_threads(int(count))
             threading.set_inter_op_parallelism_threads(1)

@@ -11,6 +11,8 @@ import numpy as np
 from recast._util.child import TensorSpec
 from recast.formats.mindspore.signature import signature
 
+_threads: int | None = None  # of this process
+
 
 def preload() -> None:
     """Import MindSpore."""
@@ -24,8 +26,10 @@ class Session:
         import mindspore
 
         mindspore.set_context(mode=mindspore.GRAPH_MODE, device_target="CPU")
-        if "threads" in options:
-            mindspore.device_context.cpu.op_tuning.threads_num(int(options["threads"]))
+        global _threads
+        if "threads" in options and _threads is None:  # it can be set once in a process; the next session asks the same
+            _threads = int(options["threads"])
+            mindspore.device_context.cpu.op_tuning.threads_num(_threads)
         self._ms = mindspore
         self.inputs: list[TensorSpec] = []
         self.outputs: list[TensorSpec] = []
