@@ -31,7 +31,7 @@ warnings.simplefilter("ignore")
 
 from _bench import RESULTS, save  # noqa: E402
 from tests.compression.test_groups import outputs, size, some, zeroed  # noqa: E402
-from tests.compression.test_width import masked  # noqa: E402
+from tests.compression.test_hidden import masked  # noqa: E402
 
 import recast  # noqa: E402
 from recast import passes  # noqa: E402

@@ -16,8 +16,8 @@ from recast.compression._method import Plan, Statistics
 from recast.compression.apply import apply
 from recast.compression.distill.logits import Logits
 from recast.compression.groups import Groups, find
+from recast.compression.prune.hidden import Hidden
 from recast.compression.prune.structured import OPTIONS, PASSES
-from recast.compression.prune.width import Width
 from recast.graph.view import attr, dims
 from recast.measure import trainable
 from recast.measure.data import Samples
@@ -146,7 +146,7 @@ def test_the_table_is_cut_once(rng: np.random.Generator) -> None:
     """A head that is the embedding stays that."""
     model = STREAMS["layer"](rng)
     passes.run(model, PASSES, OPTIONS)
-    small = apply(model, Width(0.4, repair="none").plan(model, Statistics()))
+    small = apply(model, Hidden(0.4, repair="none").plan(model, Statistics()))
     words = [v for v in small.graph.initializers.values() if WORDS in dims(v)]
     assert [dims(v) for v in words] == [(WORDS, HIDDEN - 4)]
     assert {u.node.op_type for u in words[0].uses()} == {"Gather", "Transpose"}
@@ -170,7 +170,7 @@ def test_means_that_would_change_are_left_to_who_asks(rng: np.random.Generator) 
     passes.run(model, PASSES, OPTIONS)
     for group in find(model).groups:
         assert all(HIDDEN not in (len(group.units), len(place.units)) for place in group.places)
-    plan = Width().plan(NETS["residual"](rng), Statistics())
+    plan = Hidden().plan(NETS["residual"](rng), Statistics())
     assert not plan.edits
     assert "layer normalisation" in plan.skips[0].why
 
@@ -192,12 +192,12 @@ def test_a_trained_llama_keeps_one_table_and_most_of_what_it_knew(shared_models:
     model = recast.load(source)
     passes.run(model, PASSES, OPTIONS)
     given = Statistics(samples=Samples(data))
-    bare, repaired = (apply(model, Width(0.125, "activation", repair=r).plan(model, given)) for r in REPAIRS)
+    bare, repaired = (apply(model, Hidden(0.125, "activation", repair=r).plan(model, given)) for r in REPAIRS)
     assert surprise(model) < surprise(repaired) < surprise(bare) - 0.1
     tables = [v for v in repaired.graph.initializers.values() if 512 in dims(v)]
     assert [dims(v) for v in tables] == [(512, 56)]
     np.savez(tmp_path / "data.npz", **data)
-    steps = recast.Prune(0.125, kind="width", options={"repair": "none"})
+    steps = recast.Prune(0.125, kind="hidden", options={"repair": "none"})
     settings = recast.Settings(data=tmp_path / "data.npz", limits=recast.Limits(allow_worse=True))
     result = recast.compress(source, tmp_path / "small.tflite", steps, settings)
     assert result.report is not None

@@ -16,10 +16,10 @@ from recast.compression.prune.structured import Structured
 
 
 @dataclass(frozen=True)
-class Width(Structured):
+class Hidden(Structured):
     """``Structured`` for hidden sizes, and for these alone."""
 
     stream: ClassVar[bool] = True
 
 
-METHODS = {"width": Width}
+METHODS = {"hidden": Hidden}
