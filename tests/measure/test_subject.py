@@ -141,12 +141,12 @@ def test_code_of_others_runs_only_when_trusted(
     pytest.importorskip("torch")
     from recast.errors import UnsafeModel
     from recast.formats.tflite import TFLite
-    from recast.formats.torch import write as torch_write
+    from recast.formats.torch import trust
 
     w = rng.standard_normal((7, 5)).astype(np.float32)
     model = dense_net(w, np.zeros(5, np.float32), batch=2)
     script = written(model, tmp_path / "net.py")
-    monkeypatch.setattr(torch_write, "_written", set())
+    monkeypatch.setattr(trust, "_written", set())
     with pytest.raises(UnsafeModel), Subject("net", script).running():
         pass
     x = rng.standard_normal((6, 7)).astype(np.float32)
