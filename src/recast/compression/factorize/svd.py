@@ -17,7 +17,7 @@ from recast._util import progress
 from recast.compression._method import PLAIN, Needs, Plan, Skip, Statistics
 from recast.compression.factorize import _forms
 from recast.compression.factorize._forms import Factors
-from recast.compression.quantize._fit import Walks, weight_of
+from recast.compression.quantize._fit import WIDEST, Walks, columns_of, weight_of
 from recast.compression.quantize._layers import Layer, layers
 from recast.compression.quantize._probe import Probe
 from recast.errors import BadRecipe
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 _SMALLEST = 512  # weights of a layer below which two layers are no gain
-_WIDEST = 6000  # columns whose second moments are collected
 _DAMP = 1e-4  # of the mean square of the inputs
 _STEPS = 40  # of the search for the energy that meets a size
 
@@ -131,8 +130,7 @@ class Svd:
         if statistics.samples is None:
             raise BadRecipe("whitening needs samples", fix="--data FILE.npz")
         found = {}
-        weights = {layer: weight_of(model, layer.weight) for layer in wanted}
-        fits = [la for la, w in weights.items() if la.fits and w.size // w.shape[la.axis] <= _WIDEST]
+        fits = [layer for layer in wanted if layer.fits and columns_of(model, layer) <= WIDEST]
         with Probe(model, [], [], (-128, 127)) as probe, Walks(model, probe, fits, statistics.samples) as walks:
             for number, layer in enumerate(wanted):
                 progress.emit("looking at inputs", number, len(wanted))

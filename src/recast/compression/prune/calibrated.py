@@ -16,7 +16,7 @@ from recast._util import progress
 from recast.compression._method import PLAIN, Needs, Plan, Skip, Statistics
 from recast.compression.prune import _masks, _told
 from recast.compression.prune._sparsegpt import sparsegpt
-from recast.compression.quantize._fit import Moments, Walks, weight_of
+from recast.compression.quantize._fit import WIDEST, Moments, Walks, columns_of, weight_of
 from recast.compression.quantize._layers import Layer, layers
 from recast.compression.quantize._probe import Probe
 from recast.compression.quantize._rounding import refitted
@@ -26,7 +26,6 @@ from recast.graph.finding import Finding
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-_WIDEST = 6000  # columns of a layer: its moments take 8 · columns² bytes
 _INTEGERS = (-128, 127)  # the probe rounds nothing here
 
 
@@ -84,14 +83,14 @@ class Wanda:
         wanted, skips = [], []
         for layer in layers(model):
             weight = weight_of(model, layer.weight)
-            columns = weight.size // max(weight.shape[layer.axis], 1)
+            columns = columns_of(model, layer)
             inputs = weight.shape[1 - layer.axis] if weight.ndim == 2 else weight.shape[1]
             if {layer.node, layer.where, layer.weight} & set(self.skip):
                 skips.append(Skip(layer.where, "asked to stay as it is"))
             elif not layer.fits:
                 skips.append(Skip(layer.where, f"{layer.op}: shared, or not one product with its input's windows"))
-            elif columns > _WIDEST:
-                skips.append(Skip(layer.where, f"{columns} inputs, more than {_WIDEST}"))
+            elif columns > WIDEST:
+                skips.append(Skip(layer.where, f"{columns} inputs, more than {WIDEST}"))
             elif self.pattern and inputs % (_masks.pattern(self.pattern) or (1, 1))[1]:
                 skips.append(Skip(layer.where, f"{inputs} inputs are no multiple of {self.pattern.partition(':')[2]}"))
             else:

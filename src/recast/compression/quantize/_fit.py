@@ -21,7 +21,7 @@ from recast.measure.walk import BATCH, Walk
 
 _ROWS = 40_000  # positions that a layer is fitted to
 _PRUNED = 0.05  # share of exact zeros from which on they are meant
-_WIDEST = 6000  # columns above which a layer is rounded to nearest: its moments would take 8 · columns² bytes
+WIDEST = 6000  # columns of a layer up to which its moments are collected: they take 8 · columns² bytes
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def fit(
         seed: of the choice of positions.
     """
     found = {}
-    fitted = [layer for layer in chosen if layer.fits and _columns(model, layer) <= _WIDEST]
+    fitted = [layer for layer in chosen if layer.fits and columns_of(model, layer) <= WIDEST]
     with Walks(model, probe, fitted, samples) as walks:
         for number, (layer, goal) in enumerate(chosen.items()):
             progress.emit("rounding", number, len(chosen))
@@ -145,7 +145,8 @@ def fit(
     return found
 
 
-def _columns(model: ir.Model, layer: Layer) -> int:
+def columns_of(model: ir.Model, layer: Layer) -> int:
+    """How many weights each output of a layer has."""
     weight = weight_of(model, layer.weight)
     return int(weight.size // max(weight.shape[layer.axis], 1))
 

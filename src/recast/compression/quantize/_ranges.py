@@ -15,7 +15,7 @@ Span = tuple[float, float]  # lowest, highest real number; holds 0
 _MOST, _FEWEST = 96, 12  # samples that a trial runs on
 _ELEMENTS = 64 << 20  # of activations that a trial computes: networks of more than that by _MOST get fewer samples
 _TRIALS = 400  # runs of the probe for single values, after the runs for whole calibrators
-_WORK = 16 << 30  # elements that all trials may compute, about a minute and a half of one core
+_WORK = 16 << 30  # elements that all trials may compute
 
 
 def range_of(span: Span, integers: tuple[int, int], symmetric: bool = False) -> Range:
