@@ -28,9 +28,10 @@ def gather_nd(e: Expansion) -> Results:
         places = given.astype(np.int64)
         where = e.array((np.where(places < 0, places + limits, places) * steps).sum(-1, dtype=np.int64))
     else:
+        plain = never_negative(indices)
         for column, axis in enumerate(inner):
             along = _column(e, indices, column)
-            if not never_negative(indices):
+            if not plain:
                 along = from_start(e, along, _scalar(e, x, [axis]))
             if axis + 1 < batch + depth:
                 along = e.op("Mul", along, _scalar(e, x, inner[column + 1 :]))
