@@ -111,7 +111,7 @@ class Arena:
             session, (told.rows, told.samples.count, told.views), how, _loop.Schedule(self.epochs, RATE, seed)
         )
         network.load_state_dict(best)
-        network.eval()
+        network.cpu().eval()  # it may have been trained on a GPU
         with torch.no_grad():
             parts = [network(torch.from_numpy(x)) for x in np.array_split(self.task.inputs, 20)]
         return facts, torch.cat(parts).argmax(dim=1).numpy() == self.task.labels

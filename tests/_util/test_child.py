@@ -84,6 +84,20 @@ def test_memory_limit(module) -> None:
             runner.run({"x": np.zeros((2, 3), np.float32)})
 
 
+def test_only_who_may_sees_gpus(module, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = module(
+        start="import os; self.outputs = [TensorSpec(os.environ.get('CUDA_VISIBLE_DEVICES', 'all'), 'float32', ())]"
+    )
+    for given in ("0,1", None):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given) if given else monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+        with pool():  # nor does a child that waits there for one that may not
+            seen = []
+            for gpus in (True, False, True):
+                with RemoteRunner(name, Path("model"), limits=Limits(gpus=gpus)) as runner:
+                    seen.append(runner.outputs[0].name)
+        assert seen == [given or "all", "-1", given or "all"]
+
+
 def test_a_pool_keeps_children(module) -> None:
     name = module(start="import os; self.outputs = [TensorSpec(str(os.getpid()), 'float32', ())]")
     with pool():

@@ -42,30 +42,34 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class Limits:
-    """What a child may use. ``timeout_s`` counts for one request."""
+    """What a child may use. ``timeout_s`` counts for one request.
+
+    ``gpus``: it sees those that this process sees; else none, so that what a runtime computes is what it computes
+    anywhere, and timings are of the processor.
+    """
 
     timeout_s: float = DEFAULT_TIMEOUT_S
     memory_bytes: int = DEFAULT_MEMORY_BYTES
+    gpus: bool = False
 
 
-def _environment() -> dict[str, str]:
+def _environment(gpus: bool) -> dict[str, str]:
     quiet = {
         "ORT_DISABLE_TELEMETRY": "1",
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "TF_ENABLE_ONEDNN_OPTS": "0",
-        "CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", "-1"),
         "GLOG_v": "3",
         "PYTHONDONTWRITEBYTECODE": os.environ.get("PYTHONDONTWRITEBYTECODE", ""),
         "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
     }
-    return {**os.environ, **quiet}
+    return {**os.environ, **quiet, **({} if gpus else {"CUDA_VISIBLE_DEVICES": "-1"})}
 
 
 class _Child:
     """One worker process (``worker.py``) and what it prints."""
 
-    def __init__(self, module: str) -> None:
-        self.module = module
+    def __init__(self, module: str, gpus: bool = False) -> None:
+        self.module, self.gpus = module, gpus
         self.threads: set[int | None] = set()  # that its sessions asked for: MindSpore and TensorFlow take only one
         self.log = tempfile.TemporaryFile()  # noqa: SIM115 closed in end()
         self.process = subprocess.Popen(
@@ -73,7 +77,7 @@ class _Child:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.log,
-            env=_environment(),
+            env=_environment(gpus),
             start_new_session=True,
         )
 
@@ -153,8 +157,9 @@ def _idle(runner: RemoteRunner, threads: int | None) -> _Child | None:
     """A waiting child of the runner's module that has served no session with another number of threads."""
     if runner.limits.memory_bytes:
         return None
+    wanted = runner.module, runner.limits.gpus
     for kept in (_pool.get(), _started.get()):
-        fits = (c for c in kept or () if c.module == runner.module and c.threads <= {threads})
+        fits = (c for c in kept or () if (c.module, c.gpus) == wanted and c.threads <= {threads})
         found = next(fits, None)
         if kept and found is not None:
             kept.remove(found)
@@ -198,7 +203,7 @@ class RemoteRunner:
     def __post_init__(self) -> None:
         options = {**self.options, **(_options.get() or {})}
         threads = options.get("threads")
-        self._child = _idle(self, threads) or _Child(self.module)
+        self._child = _idle(self, threads) or _Child(self.module, self.limits.gpus)
         self._child.threads.add(threads)
         hello = {"path": str(self.path), "options": options, "memory_bytes": self.limits.memory_bytes}
         try:

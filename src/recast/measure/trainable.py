@@ -14,7 +14,7 @@ import numpy as np
 
 from recast import formats
 from recast import passes as graph_passes
-from recast._util.child import RemoteRunner
+from recast._util.child import Limits, RemoteRunner
 from recast.formats._format import Format
 from recast.measure.coding import as_input
 
@@ -123,6 +123,10 @@ class Trainable:
         """``begin``, ``shuffle``, ``advance``, ``validate`` …; see ``formats.torch.training.Session``."""
         return self._runner.call(method, **arguments)[0]
 
+    def device(self) -> str:
+        """Where it computes: ``cpu``, ``cuda:0`` …"""
+        return str(self.call("where"))
+
     def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """What ``restore`` goes on from; see ``Session.state``."""
         told, arrays = self._runner.call("state")
@@ -159,7 +163,7 @@ class Trainable:
 
 @contextmanager
 def opened(model: ir.Model) -> Iterator[Trainable]:
-    """The graph (after ``passes``) as a network to train.
+    """The graph (after ``passes``) as a network to train, on a GPU if PyTorch sees one.
 
     Raises:
         UnsupportedOp: PyTorch cannot express it.
@@ -171,5 +175,5 @@ def opened(model: ir.Model) -> Iterator[Trainable]:
     with tempfile.TemporaryDirectory(prefix="recast-") as folder:
         script, entries = write_trainable(model, Path(folder) / "network.py")
         options = wanted(script) | {"training": next(_numbers)}
-        with RemoteRunner(_MODULE, script, options) as runner:
+        with RemoteRunner(_MODULE, script, options, Limits(gpus=True)) as runner:
             yield Trainable(model, runner, entries)

@@ -105,13 +105,13 @@ class Local:
             return _refused(error)
 
     def _call(self, place: int, method: str, timeout_s: float, **arguments: Any) -> Told:
-        runner = self._runners[place]
+        runner, limits = self._runners[place], child.Limits(timeout_s, gpus=True)  # its own children may train
         if runner is None:
-            runner = child.RemoteRunner(_WORKER, Path(self._job["source"]), {"job": self._job})
+            runner = child.RemoteRunner(_WORKER, Path(self._job["source"]), {"job": self._job}, limits)
             self._runners[place] = runner
             if self._closed.is_set():
                 runner.close()
-        runner.limits = child.Limits(timeout_s)
+        runner.limits = limits
         try:
             told: Told = runner.call(method, **arguments)[0]
         except RuntimeDied:

@@ -96,10 +96,9 @@ class Logits:
 
     def learn(self, model: ir.Model, told: Lesson, schedule: _loop.Schedule) -> Plan:
         """The trained weights."""
-        history, best = self.trained(model.clone(), told, schedule)
+        notes, best = self.trained(model.clone(), told, schedule)
         kept = {n: v.const_value.numpy() for n, v in model.graph.initializers.items() if v.const_value is not None}
         changed = [n for n in best if n in kept and not np.array_equal(best[n], kept[n])]
-        notes = {"loss by epoch (training, held out)": history, "teacher": told.teacher.name, "views": told.views}
         if not changed:
             return Plan("distill", skips=(Skip("the whole model", "no epoch was better than none"),), notes=notes)
         real = told.samples.real
@@ -112,8 +111,8 @@ class Logits:
         told: Lesson,
         schedule: _loop.Schedule,
         prepare: Callable[[trainable.Trainable], None] = lambda network: None,
-    ) -> tuple[list[list[float]], dict[str, np.ndarray]]:
-        """The losses by epoch, and the best weights; the student (changed: its outputs) after ``prepare``."""
+    ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """What a plan notes, and the best weights; the student (changed: its outputs) after ``prepare``."""
         how = self._loss(student, told.answers, told.labels)
         maps: list[np.ndarray] = []
         if self.loss in ("attention", "hints"):
@@ -128,7 +127,10 @@ class Logits:
             if self.checkpoint:
                 given = [*inputs, scores, *maps, *network.weights().values(), *([labels] if labels is not None else [])]
                 file = Checkpoint(Path(self.checkpoint), mark_of({**how, **vars(schedule)}, given))
-            return _loop.train(network, (told.rows, told.samples.count, told.views), how, schedule, file)
+            sizes, device = (told.rows, told.samples.count, told.views), network.device()
+            history, best = _loop.train(network, sizes, how, schedule, file)
+        notes = {"loss by epoch (training, held out)": history, "teacher": told.teacher.name, "views": told.views}
+        return {**notes, "device": device}, best
 
     def _loss(self, student: ir.Model, answers: np.ndarray, labels: np.ndarray | None) -> dict[str, Any]:
         """How the student is compared, and the teacher's scores for it (before a last Softmax)."""

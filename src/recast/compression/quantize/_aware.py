@@ -94,9 +94,8 @@ class Aware:
         def rounded(network: trainable.Trainable) -> None:
             network.round_weights(grids, others)
 
-        history, best = self.method.trained(student, learned, schedule, rounded)
+        notes, best = self.method.trained(student, learned, schedule, rounded)
         finished = {n: _finished(made, grid, best) for n, (made, grid) in first.items()}
-        notes = {"loss by epoch (training, held out)": history, "teacher": learned.teacher.name}
         warned = () if samples.real else (Finding("trained on generated inputs: give real ones", "", "warning"),)
         return [finished[made.layer.weight] for made, _ in drafts], notes, warned
 

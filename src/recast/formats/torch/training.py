@@ -42,6 +42,10 @@ class Session(run.Session):
         self._order: np.random.Generator = np.random.default_rng(0)
         self._batches: list[np.ndarray] = []
 
+    def where(self, feeds: Arrays) -> tuple[str, Arrays]:
+        """The device it computes on."""
+        return str(self._device), {}
+
     def load(self, feeds: Arrays) -> tuple[None, Arrays]:
         """Take the samples: ``0``, ``1`` … are the inputs in order.
 
