@@ -32,6 +32,7 @@ class Session(run.Session):
     def start(self, options: Mapping[str, Any]) -> None:
         """Nothing is loaded yet. ``training``: the number of this network among those of the run."""
         self._device = device(self.torch)
+        self.torch.backends.cudnn.allow_tf32 = False  # what is deployed computes with all of float32
         self._number = int(options.get("training", 0))
         self._data: list[Any] = []
         self._teacher: Any = None

@@ -88,16 +88,16 @@ def dynamic_quantize(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def less_zero(x: Tensor, zero: Tensor | None, axis: int) -> Tensor:
-    """Integers minus their zero point, exact."""
-    x = x.to(torch.int64)
+    """8-bit integers minus their zero point in float64: sums of products are exact, and CUDA has no other such ones."""
+    x = x.to(torch.float64)
     if zero is None:
         return x
-    return x - (spread(zero, x, axis) if zero.dim() < 2 else zero).to(torch.int64)
+    return x - (spread(zero, x, axis) if zero.dim() < 2 else zero).to(torch.float64)
 
 
 def matmul_integer(a: Tensor, b: Tensor, a_zero: Tensor | None, b_zero: Tensor | None) -> Tensor:
     """Product of 8-bit matrices in int32."""
-    return (less_zero(a, a_zero, -2) @ less_zero(b, b_zero, -1)).to(torch.int32)
+    return (less_zero(a, a_zero, -2) @ less_zero(b, b_zero, -1)).to(torch.int64).to(torch.int32)
 
 
 def conv_integer(
@@ -110,16 +110,16 @@ def conv_integer(
     dilation: list[int],
     groups: int,
 ) -> Tensor:
-    """Convolution of 8-bit integers in int32 (in float64 on the way, which is exact)."""
+    """Convolution of 8-bit integers in int32."""
     conv = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}[len(stride)]
-    a = F.pad(less_zero(x, x_zero, 1).to(torch.float64), padding)
-    b = less_zero(w, w_zero, 0).to(torch.float64)
+    a = F.pad(less_zero(x, x_zero, 1), padding)
+    b = less_zero(w, w_zero, 0)
     return conv(a, b, None, stride, 0, dilation, groups).to(torch.int64).to(torch.int32)
 
 
 def requantize(total: Tensor, scale: Tensor, zero: Tensor, limits: tuple[int, int], dtype: torch.dtype) -> Tensor:
     """Integer sums to the output's integers."""
-    y = torch.round(total.to(torch.float64) * scale) + zero.to(torch.float64)
+    y = torch.round(total * scale) + zero.to(torch.float64)
     return y.clamp(*limits).to(torch.int64).to(dtype)
 
 
