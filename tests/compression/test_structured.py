@@ -15,7 +15,7 @@ from recast.compression.apply import apply
 from recast.compression.groups import find
 from recast.compression.prune import _repair, _statistics
 from recast.compression.prune._importance import measure
-from recast.compression.prune.structured import PASSES, Structured
+from recast.compression.prune.structured import PASSES, Structured, choose
 from recast.errors import BadRecipe
 from recast.measure import cost
 from recast.measure.data import Samples
@@ -53,6 +53,20 @@ def test_all_criteria_and_scopes_cut(criterion: str, scope: str, rng: np.random.
     small = apply(model, options.plan(model, samples((8, 3, 11, 13), rng)))
     assert cost.of(small).macs < 0.8 * cost.of(model).macs
     assert outputs(small, {"x": np.ones((2, 3, 11, 13), np.float32)})[0].shape == (2, 5)
+
+
+@pytest.mark.parametrize("count", [1, 7, 23, 38])
+def test_globally_the_least_goes_of_what_is_left(count: int, rng: np.random.Generator) -> None:
+    """As if units went one by one, and the means of their groups were taken anew after each."""
+    groups = tuple(g for name in ("mlp", "residual") for g in find(NETS[name](rng)).groups)
+    values = [rng.lognormal(3.0 * i, 0.2 + 0.3 * i, len(g.units)) for i, g in enumerate(groups)]
+    left = [sorted(v) for v in values]
+    for _ in range(count):
+        least = min(range(len(left)), key=lambda i: left[i][0] / np.mean(left[i]))
+        del left[least][0]
+    every = sum(len(v) for v in values)
+    chosen = choose(groups, values, Structured(None, "l1", "global"), (count + 0.5) / every)
+    assert [len(v) - len(c) for v, c in zip(values, chosen, strict=True)] == [len(v) for v in left]
 
 
 def test_multiples(rng: np.random.Generator) -> None:

@@ -41,8 +41,9 @@ class Structured:
         amount: share of the units to cut, 0–1 (exclusive); without a budget 0.5.
         criterion: what makes a unit important; ``activation`` and ``taylor`` look at samples.
         scope: ``uniform``: the same share of each group; ``global``: the least important of all groups, by importance
-            over the mean of the group; ``taylor`` by importance as it is, with a budget for what cutting a unit saves
-            (of several budgets each counts as much as it has to, so that as little importance as possible is lost).
+            over the mean of what is then left of the group; ``taylor`` by importance as it is, with a budget for what
+            cutting a unit saves (of several budgets each counts as much as it has to, so that as little importance as
+            possible is lost).
         multiple: keep a multiple of so many (8 suits most kernels); small groups keep at least one unit.
         repair: ``least-squares``: readers take over what the cut units gave, as far as the kept ones tell it, and
             normalisations get new statistics; ``none``.
@@ -163,13 +164,27 @@ def choose(
 def _worth(groups: tuple[Group, ...], values: list[np.ndarray], options: Structured, mix: float) -> list[np.ndarray]:
     """Importance that can be compared between groups.
 
-    Taylor values are changes of one loss and are compared as they are; norms are measured by the group's mean.
+    Taylor values are changes of one loss and are compared as they are; norms are measured by the group.
     """
     if options.criterion != "taylor":
-        return [v / max(float(v.mean()), 1e-30) for v in values]
+        return [_over_what_is_left(v) for v in values]
     if not options.budget:
         return values
     return _budget.worth(groups, values, _budget.parse(options.budget), mix)
+
+
+def _over_what_is_left(values: np.ndarray) -> np.ndarray:
+    """Each value over the mean of those that are not smaller, and never below that of a smaller one.
+
+    So a group is spared the more, the more it has lost: as if units were cut one by one, and the groups measured anew
+    after each (as the many small steps in the experiments of Fang et al., CVPR 2023). Shape and order as given.
+    """
+    order = np.argsort(values, kind="stable")
+    rising = values[order]
+    left = np.cumsum(rising[::-1])[::-1] / np.arange(len(rising), 0, -1)
+    found = np.empty(len(values))
+    found[order] = np.maximum.accumulate(rising / np.maximum(left, 1e-30))
+    return found
 
 
 def _why(groups: Groups, options: Structured) -> str:
