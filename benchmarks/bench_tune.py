@@ -2,9 +2,8 @@
 
 Objectives: bytes (over the original's) and loss; reference point: the original's size and the largest drop allowed.
 No clock is in it. A recipe is measured once, whoever proposes it, and kept in ``results/tune_trials.json``: equal
-recipes give equal bytes. The peers' repeated and empty proposals are not counted against them. ``--also`` adds the
-search without its starts, without mutants, and its starts followed by chance. ``--trials``, ``--seeds`` and
-``--models`` size it.
+recipes give equal bytes. The peers' repeated and empty proposals are not counted against them. ``--trials``,
+``--seeds`` and ``--models`` size it.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from recast.compressing import Settings
 from recast.compression.gate import Limits
 from recast.demo import MODEL as DIGITS
 from recast.tuning.job import Job
-from recast.tuning.sampling import Sampling, _chance, tpe, values
+from recast.tuning.sampling import Sampling, values
 from recast.tuning.space import Space, described, key_of
 from recast.tuning.trial import Judge, Row
 from recast.tuning.worker import Session
@@ -106,19 +105,13 @@ def _labelled(task: str) -> tuple[np.ndarray, np.ndarray]:
     return found.inputs, found.labels
 
 
-def ours(
-    make: Callable[[int], Any] = tpe, warm: bool = True, mutate: bool = True
-) -> Callable[[Model, int, int], list[Row]]:
+def ours(model: Model, trials: int, seed: int) -> list[Row]:
     """``recast tune``'s proposals."""
-
-    def search(model: Model, trials: int, seed: int) -> list[Row]:
-        rows: list[Row] = []
-        sampling = Sampling(JUDGE, seed, make, warm, mutate)
-        while len(rows) < trials and (proposed := sampling.propose(rows, 1)):
-            rows.append(model.row(proposed[0]))
-        return rows
-
-    return search
+    rows: list[Row] = []
+    sampling = Sampling(JUDGE, seed)
+    while len(rows) < trials and (proposed := sampling.propose(rows, 1)):
+        rows.append(model.row(proposed[0]))
+    return rows
 
 
 def peer(make: Callable[[int], Any]) -> Callable[[Model, int, int], list[Row]]:
@@ -154,14 +147,9 @@ def hypervolume(rows: list[Row]) -> float:
 
 
 SEARCHES: dict[str, Callable[[Model, int, int], list[Row]]] = {
-    "recast tune": ours(),
+    "recast tune": ours,
     "random": peer(lambda s: optuna.samplers.RandomSampler(seed=s)),
     "NSGA-II": peer(lambda s: optuna.samplers.NSGAIISampler(population_size=8, seed=s)),
-}
-ALSO = {
-    "without starts": ours(warm=False),
-    "without mutants": ours(mutate=False),
-    "starts, then chance": ours(_chance, mutate=False),
 }
 
 
@@ -172,7 +160,6 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--models", default="dscnn,autoencoder")
-    parser.add_argument("--also", action="store_true")
     given, _ = parser.parse_known_args()
     if not MODELS.is_dir() and given.models != "digits":
         print("bench_tune: not run, ../shared/models is not here")
@@ -180,7 +167,7 @@ def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     kept = RESULTS / "tune_trials.json"
     known = json.loads(kept.read_text()) if kept.exists() else {}
-    searches = SEARCHES | (ALSO if given.also else {})
+    searches = SEARCHES
     found: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as text:
         models = [opened(name, Path(text), known) for name in given.models.split(",")]

@@ -95,8 +95,16 @@ def compress(
     target: str | Path,
     steps: Step | Steps,
     settings: Settings = Settings(),  # noqa: B008 frozen
+    data: Data | None = None,
 ) -> Compression:
     """Make a model smaller, and measure what that cost.
+
+    Args:
+        source: file, folder or ``module:factory``.
+        target: output; its suffix chooses the format.
+        steps: the recipe.
+        settings: everything else.
+        data: what ``data_of`` gave for this source and these settings; None: it is asked.
 
     Raises:
         RecastError: refused or failed before anything was written. A result that is larger, slower or worse than asked
@@ -112,7 +120,7 @@ def compress(
     if not writer.has_graph or not len(model.graph):
         return _weights(source, path, (model, writer), list(steps), settings)
     methods = [step.method() for step in steps]
-    data = _data(model, settings)
+    data = data or _data(model, settings)
     findings = data.findings
     changed, plans = model, []
     for method in methods:
@@ -131,7 +139,21 @@ def compress(
     return _Ending(source, path, writer, settings, (model, changed)).finish(tuple(plans), findings, data.compared)
 
 
-def write_original(source: str | Path, target: Path, settings: Settings, folder: Path) -> tuple[Artifact, Samples]:
+def data_of(source: str | Path, settings: Settings) -> Data:
+    """The samples of a compression, for one that is repeated.
+
+    Raises:
+        RecastError: the source cannot be read or holds no graph, or the data do not fit.
+    """
+    model = pipeline.load(source, settings.reading)
+    if not len(model.graph):
+        raise BadRecipe("only models with a graph can be compared by what they compute", str(source))
+    return _data(model, settings)
+
+
+def write_original(
+    source: str | Path, target: Path, settings: Settings, folder: Path, data: Data | None = None
+) -> tuple[Artifact, Samples]:
     """The source as it is, as ``folder/<target's name>``, and the samples that results are compared on.
 
     Raises:
@@ -141,7 +163,7 @@ def write_original(source: str | Path, target: Path, settings: Settings, folder:
     model = pipeline.load(source, settings.reading)
     if not writer.has_graph or not len(model.graph):
         raise BadRecipe("only models with a graph can be compared by what they compute", str(source))
-    samples = _data(model, settings).compared.take(COMPARED)
+    samples = (data or _data(model, settings)).compared.take(COMPARED)
     return _Ending(source, target, writer, settings, (model, model))._write(model, folder)[0], samples
 
 
@@ -179,7 +201,7 @@ def _run_passes(model: ir.Model, method: Method) -> tuple[Finding, ...]:
 
 
 @dataclass(frozen=True)
-class _Data:
+class Data:
     """What the methods look at, and what the result is compared on."""
 
     fitted: Samples
@@ -187,7 +209,7 @@ class _Data:
     findings: tuple[Finding, ...]
 
 
-def _data(model: ir.Model, settings: Settings) -> _Data:
+def _data(model: ir.Model, settings: Settings) -> Data:
     from recast.measure import data
 
     specs, found = input_specs(model), attached(model)
@@ -196,24 +218,24 @@ def _data(model: ir.Model, settings: Settings) -> _Data:
     if settings.data is None and settings.calibration is None:
         text = "no --data: random inputs stand for real ones; ranges and accuracy may be far off on your data"
         samples = data.generated(specs, GENERATED, settings.seed)
-        return _Data(samples, samples, (*found, Finding(text, "", "warning")))
+        return Data(samples, samples, (*found, Finding(text, "", "warning")))
     if settings.data is None or settings.calibration is None:
         samples = data.load(settings.data or settings.calibration or Path(), specs)
         if samples.count // samples.together >= _SPLIT:
-            return _Data(samples.pick(slice(0, None, 2)), samples.pick(slice(1, None, 2)), found)
+            return Data(samples.pick(slice(0, None, 2)), samples.pick(slice(1, None, 2)), found)
         text = f"only {samples.count} samples: the methods look at those that the result is compared on"
-        return _Data(samples, samples, (*found, Finding(text, str(settings.data), "warning")))
-    return _Data(data.load(settings.calibration, specs), data.load(settings.data, specs), found)
+        return Data(samples, samples, (*found, Finding(text, str(settings.data), "warning")))
+    return Data(data.load(settings.calibration, specs), data.load(settings.data, specs), found)
 
 
-def _synthetic(model: ir.Model, settings: Settings, found: tuple[Finding, ...]) -> _Data:
+def _synthetic(model: ir.Model, settings: Settings, found: tuple[Finding, ...]) -> Data:
     from recast.measure import data, synthetic
 
     progress.emit("synthesising inputs")
     samples = synthetic.made(model, seed=settings.seed)
     text = "the methods look at inputs made from the statistics of BatchNormalization: real ones would tell more"
     compared = samples if settings.data is None else data.load(settings.data, input_specs(model))
-    return _Data(samples, compared, (*found, Finding(text, "", "warning")))
+    return Data(samples, compared, (*found, Finding(text, "", "warning")))
 
 
 def input_specs(model: ir.Model) -> tuple[TensorSpec, ...]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,6 +21,8 @@ from recast.compression.gate import Comparison, Limits
 from recast.compression.recipe import Factorize, Prune, Quantize
 from recast.demo import DATA, MODEL
 from recast.errors import BadRecipe, Busy
+from recast.measure import synthetic
+from recast.measure.data import Samples
 from recast.report.document import Report
 from recast.tuning.job import Job, steps_of
 from recast.tuning.outcome import Tuned, best_of
@@ -160,6 +163,23 @@ def test_a_trial_trains_towards_the_original(tmp_path: Path) -> None:
     assert json.loads(Path(certificate).read_text())["plans"][0]["notes"]["teacher"] == "the model before rounding"
 
 
+def test_inputs_are_made_once_for_all_trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def made(model: Any, seed: int = 0) -> Samples:
+        asked.append(seed)
+        return Samples({model.graph.inputs[0].name: np.load(DATA)["image"][:40]}, real=False)
+
+    monkeypatch.setattr(synthetic, "made", made)
+    session = Session("", {"job": Job(str(MODEL), "small.tflite", Settings(calibration=SYNTHETIC, seed=3)).told()})
+    session.original({}, folder=str(tmp_path / "original"))
+    for place, choices in enumerate(starts()[:2]):
+        told, _ = session.trial({}, [s.as_dict() for s in recipe(choices)], str(tmp_path / str(place)))
+        assert not told["refused"]
+    session.close()
+    assert asked == [3]
+
+
 def test_inputs_made_from_the_model_are_no_real_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "synthetic").touch()  # the word is no file
@@ -194,7 +214,7 @@ def test_mutants_stay_in_the_space_and_near_their_parents() -> None:
     parent = row(next(dict(c) for c in starts() if len(kinds_of(c)) == 2))
     kept = 0
     for seed in range(200):
-        choices = _mutant([parent], Space().without({"int4"}), seed)
+        choices = _mutant([parent.choices], Space().without({"int4"}), np.random.default_rng(seed))
         steps = recipe(choices)
         assert "int4" not in kinds_of(choices)
         for step in steps:

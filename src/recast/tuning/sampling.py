@@ -1,10 +1,9 @@
-"""What to try next. First every start of ``space.starts``; then what was good alone together with the best way to
-store; then, in turns,
+"""What to try next. The first of ``space.starts``; then whatever is expected to add most to the Pareto front within the
+budget (``surrogate``) among
 
-* twice a mutant of a recipe on the Pareto front (Knowles and Corne, Approximating the Nondominated Front Using the
-  Pareto Archived Evolution Strategy, 2000): good recipes are near each other, and trials are few;
-* once a proposal of the multi-objective tree-structured Parzen estimator (Ozaki et al., JAIR 2022), with the budget as
-  constraints (Watanabe and Hutter, c-TPE, IJCAI 2023), as Optuna implements them: it finds what mutants do not reach.
+* the other starts, as they are and with the ways to store of the front: by them a kind is tried for the first time;
+* mutants of recipes on the front (Knowles and Corne, Approximating the Nondominated Front Using the Pareto Archived
+  Evolution Strategy, 2000) and chance, of the kinds that were tried.
 
 Objectives: bytes, loss, time over the original's. A proposal depends on the seed and the trials before it only, so
 that a search that was killed and resumed goes on as if it had not been.
@@ -12,37 +11,25 @@ that a search that was killed and resumed goes on as if it had not been.
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+import math
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from recast._util.optional import need
 from recast.compression.recipe import Steps
-from recast.tuning.space import FAMILIES, NONE, STORES, TRAININGS, Space, key_of, kinds_of, starts
+from recast.tuning.space import ANSWERS, FAMILIES, FIRST, NONE, STORES, TRAININGS, Space, key_of, kinds_of, starts
+from recast.tuning.surrogate import Surrogate
 from recast.tuning.trial import Judge, Row
 
 if TYPE_CHECKING:
-    from optuna.samplers import BaseSampler
-    from optuna.study import Study
     from optuna.trial import FrozenTrial
 
 DIRECTIONS = ["minimize"] * 3
 _WORST = (1.0, 1.0, 2.0)  # of a recipe that gave nothing: its violation is what counts
-_TRIES = 60  # proposals that are known already before the sampler gives way to chance
+_MUTANTS, _OTHERS = 150, 150  # that are thought about
 _STEP = 0.05  # times are rounded to: noise must not make fronts
-Maker = Callable[[int], "BaseSampler"]
-
-
-def tpe(seed: int) -> BaseSampler:
-    """The sampler of a search."""
-    from optuna.samplers import TPESampler
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # ``group`` is called experimental since 2.8
-        return TPESampler(n_startup_trials=4, multivariate=True, group=True, constant_liar=True, seed=seed)
 
 
 class Sampling:
@@ -50,15 +37,12 @@ class Sampling:
 
     Args:
         judge: the budget.
-        seed: of the sampler.
-        make: another sampler (benchmarks compare them).
-        warm: whether to begin with ``space.starts``.
-        mutate: whether proposals are mutants too.
+        seed: of what is drawn.
     """
 
-    def __init__(self, judge: Judge, seed: int, make: Maker = tpe, warm: bool = True, mutate: bool = True) -> None:
-        self._judge, self._seed, self._make, self._mutate = judge, seed, make, mutate
-        self._starts = starts(judge.real) if warm else []
+    def __init__(self, judge: Judge, seed: int) -> None:
+        self._judge, self._seed = judge, seed
+        self._starts = starts(judge.real)
         self._untaught = () if judge.real else TRAININGS  # nothing to learn from
 
     def propose(self, rows: Sequence[Row], count: int) -> list[dict[str, Any]]:
@@ -69,63 +53,44 @@ class Sampling:
             count: how many at once.
         """
         known = {key_of(recipe_of(r.choices)) for r in rows}
-        begun = [c for c in self._starts if key_of(recipe_of(c)) not in known]
-        if not begun and self._starts:
-            begun = [c for c in self._together(rows) if key_of(recipe_of(c)) not in known]
-        fresh = begun[:count]
-        if len(begun) < count:
-            known |= {key_of(recipe_of(c)) for c in fresh}
-            fresh += self._sampled(rows, known, count - len(fresh))
+        fresh = [c for c in self._starts[:FIRST] if key_of(recipe_of(c)) not in known][:count]
+        known |= {key_of(recipe_of(c)) for c in fresh}
+        if len(fresh) < count:
+            fresh += self._promising(rows, known, count - len(fresh))
         return fresh
 
-    def _together(self, rows: Sequence[Row]) -> list[dict[str, Any]]:
-        """The smallest of the stores that met the budget alone, with each of the other kinds that did."""
-        begun = {key_of(recipe_of(c)) for c in self._starts if len(kinds_of(c)) == 1}
-        good = [r for r in rows if key_of(recipe_of(r.choices)) in begun and self._judge.meets(r)]
-        stores = sorted((r for r in good if r.choices["store"] != NONE), key=values)[:1]
-        others = [r.choices for r in good if r.choices["store"] == NONE]
-        return [{**other, **_of_store(store.choices)} for store in stores for other in others]
+    def _promising(self, rows: Sequence[Row], known: set[str], count: int) -> list[dict[str, Any]]:
+        """The best of the candidates; several at once as if those before had given what is expected of them.
 
-    def _sampled(self, rows: Sequence[Row], known: set[str], count: int) -> list[dict[str, Any]]:
-        space = Space().without({*closed(rows), *self._untaught})
-        parents = self._parents(rows, space)
+        (Ginsbourger, Le Riche and Carraro, Kriging Is Well-Suited to Parallelize Optimization, 2010: the believer.)
+        """
+        rng = np.random.default_rng((self._seed, len(rows)))
+        asked, box = self._candidates(rows, known, rng), self._judge.box(rows)
+        seen = [r.choices for r in rows]
+        outcomes = [_outcome(r, self._judge, box) for r in rows]
+        front = [values(r) for r in rows if self._judge.meets(r)]
         made: list[dict[str, Any]] = []
-        asked, chance = self._asked(rows, space, self._make), self._asked(rows, space, _chance)
-        for number in range(len(rows), len(rows) + count):
-            ways = [asked, chance]
-            if parents and self._mutate:
-                ways.insert(0 if number % 3 else 1, partial(_mutant, parents, space))
-            choices = self._first_new(ways, space, known, number)
-            if choices is None:
-                break
-            made.append(choices)
+        while asked and len(made) < count:
+            surrogate = Surrogate(seen, np.reshape(outcomes, (-1, 3)), box)
+            made.append(asked.pop(surrogate.best(asked, np.reshape(front, (-1, 3)), rng)))
+            if len(made) < count:
+                believed = surrogate.expected(made[-1])
+                seen, outcomes, front = [*seen, made[-1]], [*outcomes, believed], [*front, believed]
         return made
 
-    def _first_new(
-        self, ways: Sequence[Callable[[int], dict[str, Any]]], space: Space, known: set[str], number: int
-    ) -> dict[str, Any] | None:
-        """The first recipe that is not known and does something; each way may try for a while."""
-        for way in ways:
-            for attempt in range(_TRIES):
-                choices = way(self._seed * 100_003 + number * 1009 + attempt)
-                steps = recipe_of(choices)
-                if list(steps) and key_of(steps) not in known:
-                    known.add(key_of(steps))
-                    return choices
-        return None
-
-    def _asked(self, rows: Sequence[Row], space: Space, make: Maker) -> Callable[[int], dict[str, Any]]:
-        """Proposals of a sampler that has seen the trials."""
-        studies: list[Study] = []
-
-        def ask(seed: int) -> dict[str, Any]:
-            if not studies:
-                studies.append(self._study(rows, space, make(seed)))
-            trial = studies[0].ask()  # stays open: the sampler avoids it from now on
-            space.choose(trial)
-            return dict(trial.params)
-
-        return ask
+    def _candidates(self, rows: Sequence[Row], known: set[str], rng: np.random.Generator) -> list[dict[str, Any]]:
+        """Recipes that were not tried and do something, each once; at most one kind of a recipe is new."""
+        space = Space().without({*closed(rows), *self._untaught})
+        tried = {k for r in rows if r.comparison is not None for k in kinds_of(r.choices)}
+        front = [r.choices for r in self._parents(rows, space)]
+        drawn = [c for c in self._starts if set(kinds_of(c)) <= _kinds(space)]
+        drawn += [{**c, **_of_store(f)} for c in drawn if c["store"] == NONE for f in front]
+        drawn = [c for c in drawn if len(set(kinds_of(c)) - tried) <= 1]
+        space = space.without(_kinds(space) - tried)
+        drawn += [_mutant(front or [{}], space, rng) for _ in range(_MUTANTS)]
+        drawn += [_mutant([{}], space, rng) for _ in range(_OTHERS)]
+        found = {key_of(steps): c for c in drawn if list(steps := recipe_of(c))}
+        return [c for key, c in found.items() if key not in known]
 
     def _parents(self, rows: Sequence[Row], space: Space) -> list[Row]:
         """The front of what meets the budget; where nothing does, the nearest few."""
@@ -136,12 +101,15 @@ class Sampling:
             return [good[i] for i in nondominated([values(r) for r in good])]
         return sorted(able, key=lambda r: sum(max(v, 0.0) for v in self._judge.violations(r).values()))[:3]
 
-    def _study(self, rows: Sequence[Row], space: Space, sampler: BaseSampler) -> Study:
-        optuna: Any = need("optuna", "tune")
-        study: Study = optuna.create_study(directions=DIRECTIONS, sampler=sampler)
-        allowed = _kinds(space)
-        study.add_trials([frozen(r, space, self._judge) for r in rows if set(kinds_of(r.choices)) <= allowed])
-        return study
+
+def _outcome(row: Row, judge: Judge, box: tuple[float, float, float]) -> tuple[float, float, float]:
+    """What the surrogate learns from a trial; what misses the budget elsewhere is told as lost."""
+    size, loss, slowdown = values(row)
+    if row.comparison is None:
+        return math.nan, loss, math.nan
+    if not judge.meets(row) and not judge.open(row) and size < box[0] and slowdown < box[2]:
+        loss = max(loss, 1.5 * box[1])
+    return size, loss, slowdown if row.slowdown is not None or not judge.limits.timed else math.nan
 
 
 def closed(rows: Sequence[Row]) -> set[str]:
@@ -190,15 +158,9 @@ def recipe_of(choices: Mapping[str, Any]) -> Steps:
     return Space().choose(optuna.trial.FixedTrial(dict(choices)))
 
 
-def _chance(seed: int) -> BaseSampler:
-    from optuna.samplers import RandomSampler
-
-    return RandomSampler(seed=seed)
-
-
 def _of_store(choices: Mapping[str, Any]) -> dict[str, Any]:
     """The answers about the way to store."""
-    return {k: v for k, v in choices.items() if k not in ("prune", "factorize", "distill", "epochs")}
+    return {k: v for k, v in choices.items() if k in ANSWERS["store"]}
 
 
 def _kinds(space: Space) -> set[str]:
@@ -214,10 +176,9 @@ def nondominated(points: Sequence[tuple[float, ...]]) -> list[int]:
     return list(found.values())
 
 
-def _mutant(parents: Sequence[Row], space: Space, seed: int) -> dict[str, Any]:
-    rng = np.random.default_rng(seed)
-    parent = parents[int(rng.integers(len(parents)))]
-    changed = _Changed(parent.choices, rng)
+def _mutant(parents: Sequence[Mapping[str, Any]], space: Space, rng: np.random.Generator) -> dict[str, Any]:
+    """One of the parents, changed; from one without answers, chance."""
+    changed = _Changed(parents[int(rng.integers(len(parents)))], rng)
     space.choose(changed)
     return changed.params
 

@@ -1,7 +1,7 @@
 """Which recipes there are: prune, factorise, train, store in fewer bits. A recipe is made from named choices.
 
-The search begins with every kind on its own; kinds that the model or the target refuses are closed, and what is left
-is the space that the sampler sees.
+A kind is tried on its own or with a way to store before it is tried with others; kinds that the model or the target
+refuses are closed.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from recast.compression.recipe import Distill, Factorize, Prune, Quantize, Step, Steps
 
 NONE = "none"
+FIRST = 3  # of ``starts``: a search begins with them
 FAMILIES = ("prune", "factorize", "distill", "store")  # in the order of the steps
 PRUNES = ("structured", "magnitude", "sparsegpt")
 FACTORS = ("svd",)
@@ -24,6 +25,16 @@ STORES = (
     "int8", "int8-dynamic", "float16", "int4", "int8-weights", "mixed", "palette", "float16-weights", "int16",
     "bfloat16",
 )  # fmt: skip
+BITS = {
+    "int8": 8, "int8-dynamic": 8, "float16": 16, "int4": 4, "int8-weights": 8, "mixed": 6, "palette": 4,
+    "float16-weights": 16, "int16": 8, "bfloat16": 16, NONE: 32,
+}  # of a weight, roughly  # fmt: skip
+ANSWERS = {
+    "prune": ("prune", "cut", "criterion", "scope", "zeros"),
+    "factorize": ("factorize", "energy", "whiten"),
+    "distill": ("distill", "epochs"),
+    "store": ("store", "colours", "rounding", "share", "fitted", "ranges", "bits"),
+}  # the names of each family's
 Choices = Mapping[str, Any]
 
 
@@ -116,7 +127,7 @@ def starts(trained: bool = True) -> list[dict[str, Any]]:
         for kind in PRUNES
         if kind != "structured"
     ]
-    low = {"prune": NONE, "factorize": "svd", "energy": 0.98, "whiten": True, "distill": NONE, "store": NONE}
+    low = {"prune": NONE, "factorize": "svd", "energy": 0.98, "whiten": False, "distill": NONE, "store": NONE}
     learned = {"distill": LOGITS, "epochs": 3}
     training = [
         cut | {"cut": 0.3, "factorize": NONE} | learned | _only("int8"),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from recast.compression.gate import DISAGREE, DROP, ERROR, SLOWER, Comparison, Limits, reasons
 
 _TIE = 1e-3  # weight of the outputs' error beside lost accuracy: few samples leave many recipes without any loss
+_SLOWEST = 2.0  # over the original's time: where the budget allows more, the search still sees no good in it
 _BROKEN = 10.0  # violation of a recipe that gave nothing to measure
 
 
@@ -93,6 +94,24 @@ class Judge:
     def meets(self, row: Row) -> bool:
         """Whether it meets the budget, speed included."""
         return not self.reasons(row) and not self.open(row)
+
+    def box(self, rows: Sequence[Row]) -> tuple[float, float, float]:
+        """The most that the budget allows of bytes over the original's, of loss, and of time over the original's."""
+        limits, found = self.limits, next((r.comparison for r in rows if r.comparison is not None), None)
+        if found is None:
+            return 1.0, DROP, SLOWER
+        share = 1.0 if limits.size_bytes is None else min(1.0, limits.size_bytes / found.size_bytes[0])
+        if found.accuracy is not None:
+            loss = DROP if limits.drop is None else limits.drop
+        elif found.disagree is not None:
+            loss = DISAGREE if limits.disagree is None else limits.disagree
+        else:
+            loss = ERROR if limits.error is None else limits.error
+        times = [r.comparison.latency_s[0] for r in rows if r.comparison is not None and r.comparison.latency_s]
+        slowdown = limits.slower or SLOWER
+        if limits.latency_s is not None and times:
+            slowdown = min(slowdown, limits.latency_s / sorted(times)[len(times) // 2])
+        return share, max(loss, _TIE), min(slowdown, _SLOWEST)
 
     def violations(self, row: Row) -> dict[str, float]:
         """How far a result is from each part of the budget, relative; at most 0 where it meets it."""

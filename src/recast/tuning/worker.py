@@ -38,10 +38,17 @@ class Session:
         self._ends = ExitStack()
         self._ends.enter_context(child.pool())  # runtimes stay loaded from trial to trial
         self._original: tuple[Path, Samples] | None = None
+        self._made: compressing.Data | None = None
 
     def close(self) -> None:
         """End the runtimes that are kept."""
         self._ends.close()
+
+    def _data(self) -> compressing.Data:
+        """The samples, loaded or made once: every trial looks at the same."""
+        if self._made is None:
+            self._made = compressing.data_of(self._job.source, self._job.untimed)
+        return self._made
 
     def run(self, feeds: Arrays) -> Arrays:
         """Nothing is run as a model here."""
@@ -56,7 +63,7 @@ class Session:
         target.parent.mkdir(parents=True, exist_ok=True)
         told: dict[str, Any] = {"files": [], "comparison": None, "refused": "", "digest": ""}
         try:
-            made = compressing.compress(self._job.source, target, steps_of(steps), self._job.untimed)
+            made = compressing.compress(self._job.source, target, steps_of(steps), self._job.untimed, self._data())
         except RecastError as error:
             return told | {"refused": f"[{error.code}] {error.what}"}, {}
         except Exception as error:  # one recipe's defect is told and does not end the search
@@ -70,7 +77,7 @@ class Session:
     def original(self, feeds: Arrays, folder: str) -> Told:
         """Write the source in the target's format, to be timed beside every candidate."""
         artifact, samples = compressing.write_original(
-            self._job.source, Path(self._job.target), self._job.untimed, Path(folder)
+            self._job.source, Path(self._job.target), self._job.untimed, Path(folder), self._data()
         )
         self._original = artifact.files[0], samples
         return {}, {}
