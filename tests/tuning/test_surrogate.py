@@ -61,7 +61,7 @@ def test_what_is_dominated_by_what_is_known_is_worth_least() -> None:
     learned = surrogate({"int8": (0.25, 0.001), "float16": (0.5, 0.0)})
     front = np.array([(0.25, 0.001, 1.0), (0.5, 0.0, 1.0)])
     for seed in range(5):
-        asked = [ALONE["bfloat16"], BOTH, ALONE["float16-weights"]]
+        asked = [ALONE["int8"], BOTH, ALONE["bfloat16"]]
         assert learned.best(asked, front, np.random.default_rng(seed)) == 1
 
 
