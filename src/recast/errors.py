@@ -145,6 +145,18 @@ class RuntimeDied(RecastError):
     exit_code = 6
 
 
+class RuntimeRefused(RuntimeDied):
+    """A runtime is well, but refuses a model or the inputs it is fed."""
+
+    code = "E404"
+
+
+class NoKernel(RuntimeRefused):
+    """A runtime has no implementation of an operator in the file, or not for its element type."""
+
+    code = "E405"
+
+
 class InternalError(RecastError):
     """A defect of Recast itself."""
 

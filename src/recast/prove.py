@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from recast import formats
 from recast._util import pages
-from recast.errors import BadModel, BadRecipe, MissingDependency, UnsafeModel
+from recast.errors import BadModel, BadRecipe, MissingDependency, NoKernel, UnsafeModel
 from recast.formats._format import Artifact, Format, ReadOptions, Runner, WriteOptions
 
 if TYPE_CHECKING:
@@ -149,12 +149,12 @@ def samples(path: Path | None) -> Mapping[str, np.ndarray]:
 
 
 def source_runner(source: Source) -> Runner | None:
-    """The source's own runtime, or None where it is not installed (then the graph is the reference)."""
+    """The source's own runtime; None where it is not installed or lacks an operator (the graph is the reference)."""
 
     def opened() -> Runner | None:
         try:
             return source.format.open_source(source.path, source.options)
-        except MissingDependency:
+        except (MissingDependency, NoKernel):
             return None
 
     return source.memory.remembering(opened) if source.memory is not None else opened()

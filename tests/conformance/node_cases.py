@@ -18,7 +18,7 @@ import numpy as np
 
 import recast
 from recast import formats
-from recast.errors import InternalError, RecastError, RuntimeDied
+from recast.errors import InternalError, RecastError, RuntimeDied, RuntimeRefused
 from recast.formats._format import Format
 from recast.recipe import Checking, Recipe, Writing
 
@@ -165,7 +165,7 @@ def _outcome(path: Path, format_: Format, case: Case, arrays: tuple[np.ndarray, 
     try:
         return _judged(path, format_, case, arrays)
     except RecastError as error:  # a file that its own runtime refuses is as bad as a wrong number
-        died = isinstance(error, RuntimeDied) and "refused the model" not in error.what
+        died = isinstance(error, RuntimeDied) and not isinstance(error, RuntimeRefused)
         return Result("died" if died else "wrong", error.what[:300])
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from recast import errors
 from recast._util import frames
-from recast.errors import RecastError, RuntimeDied
+from recast.errors import RecastError, RuntimeDied, RuntimeRefused
 
 if TYPE_CHECKING:
     import numpy as np
@@ -192,6 +192,7 @@ class RemoteRunner:
 
     Raises:
         RuntimeDied: the child crashed, hung or answered nonsense.
+        RuntimeRefused: the runtime raised an error of its own.
         RecastError: whatever the session refused.
     """
 
@@ -203,13 +204,13 @@ class RemoteRunner:
     def __post_init__(self) -> None:
         options = {**self.options, **(_options.get() or {})}
         threads = options.get("threads")
+        self._begun = False
         self._child = _idle(self, threads) or _Child(self.module, self.limits.gpus)
         self._child.threads.add(threads)
         hello = {"path": str(self.path), "options": options, "memory_bytes": self.limits.memory_bytes}
         try:
             answer, _ = self._ask(hello, {})
         except RecastError:
-            self._begun = False
             self.close()
             raise
         self._begun = True
@@ -278,7 +279,8 @@ class RemoteRunner:
         kind = getattr(errors, told.get("class", ""), None)
         if isinstance(kind, type) and issubclass(kind, RecastError):
             return kind(told["what"], told.get("where", ""), told.get("fix", ""))
-        return RuntimeDied(f"the runtime refused the model: {told['what']}", self._place())
+        what = "what it was given" if self._begun else "the model"
+        return RuntimeRefused(f"the runtime refused {what}: {told['what']}", self._place())
 
     def _death(self, hung: bool) -> RuntimeDied:
         code = self._child.process.returncode

@@ -20,6 +20,7 @@ import onnx_ir as ir
 from recast._util import progress
 from recast._util.child import RemoteRunner
 from recast.measure.histogram import Histogram
+from recast.measure.runnable import runnable
 
 if TYPE_CHECKING:
     from recast.measure.data import Samples
@@ -33,14 +34,15 @@ class Graph:
     """A graph on disk whose intermediate tensors can be asked for (a context manager; the files go with it).
 
     Args:
-        model: a graph in the dialect (standard operators only); it is not changed.
+        model: a graph in the dialect (standard operators only); it is not changed. What ONNX Runtime has no kernel
+            for is written as other operators in a copy, where all values keep their names.
         adjustable: names of initializers that ``hold`` of a runner may override.
     """
 
     def __init__(self, model: ir.Model, adjustable: Sequence[str] = ()) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="recast-")
         self._path = Path(self._folder.name)
-        self.model = model
+        self.model = model = runnable(model, adjustable)
         size = sum(v.const_value.nbytes for v in model.graph.initializers.values() if v.const_value is not None)
         if size > _INLINE:
             held = ir.Model(model.graph.clone(), ir_version=model.ir_version, functions=list(model.functions.values()))

@@ -44,11 +44,8 @@ class Grid:
 
 
 def passes() -> tuple[str, ...]:
-    """What must have been run on a graph before ``opened``; the weights keep their names afterwards.
-
-    The trained graph goes on to any format: Swish stays spelled out, since ONNX Runtime has no kernel for the operator.
-    """
-    return tuple(name for name in _format().passes if name != "fuse_swish")
+    """What must have been run on a graph before ``opened``; the weights keep their names afterwards."""
+    return _format().passes
 
 
 def prepared(model: ir.Model) -> ir.Model:

@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir as ir
 
 from recast._util.child import TensorSpec
-from recast.errors import RecastError
+from recast.errors import NoKernel, RecastError
 from recast.formats._format import Runner
 from recast.verification import evidence
 from recast.verification.bounds import integer_bounds, integer_choices
@@ -18,8 +18,9 @@ from recast.verification.compare import Difference
 from recast.verification.effort import affordable
 from recast.verification.feeds import Feed, FeedPlan, make_feeds, sizes_to_try
 from recast.verification.judge import Judge
-from recast.verification.local import GraphRunner, perm_of
+from recast.verification.local import GraphRunner, KernelRunner, perm_of
 from recast.verification.memory import Memory
+from recast.verification.oracle import OracleUnavailable
 from recast.verification.outcome import FeedRecord, Note, Report, Wrong
 
 
@@ -74,7 +75,11 @@ def verify(source: Side, target: Side, options: Options | None = None) -> Report
         runner = source.runner or _graph_runner(source)
     except RecastError as error:
         return report.failed(Wrong("source", f"the source does not run: {error.what}", error.where))
-    report.source_runtime = source.runtime if source.runner else "graph only (ONNX Runtime)"
+    by = "ONNX Runtime"
+    if isinstance(runner, KernelRunner):
+        by = "Recast's kernels"
+        report.notes.append(Note(f"no runtime has all operators of the source: {by} are the reference", source.name))
+    report.source_runtime = source.runtime if source.runner else f"graph only ({by})"
     if target.runner is None and target.graph is None:
         return report.failed(Wrong("target", "the target has neither a runtime nor a graph", target.name))
     try:
@@ -95,12 +100,23 @@ def verify(source: Side, target: Side, options: Options | None = None) -> Report
     return report
 
 
-def _graph_runner(side: Side) -> GraphRunner:
+def _graph_runner(side: Side) -> GraphRunner | KernelRunner:
+    """ONNX Runtime on the graph, or our own kernels where it has none.
+
+    Raises:
+        RecastError: neither runs it.
+    """
     if side.graph is None:
         raise RecastError("there is neither a runtime nor a graph", side.name)
     # its fused integer kernels may saturate, and those of packed weights round the activations too
     packed = any(n.op_type in ("QuantizeLinear", "DequantizeLinear") for n in side.graph.graph)
-    return GraphRunner(side.graph, optimise=not packed)
+    try:
+        return GraphRunner(side.graph, optimise=not packed)
+    except NoKernel as error:
+        try:
+            return KernelRunner(side.graph)
+        except OracleUnavailable as why:
+            raise NoKernel(f"{error.what}; {why}", side.name, error.fix) from why
 
 
 class _Pair:

@@ -12,7 +12,8 @@ import numpy as np
 import onnx_ir as ir
 
 from recast._util.child import TensorSpec
-from recast.errors import RuntimeDied
+from recast.errors import NoKernel, RuntimeRefused
+from recast.verification.oracle import Oracle, OracleUnavailable
 
 _INLINE_BYTES = 1_500_000_000  # protobuf ends at 2 GiB; larger graphs go through a temporary file
 
@@ -26,7 +27,8 @@ class GraphRunner:
         threads: threads inside an operator.
 
     Raises:
-        RuntimeDied: ONNX Runtime refuses the graph.
+        NoKernel: ONNX Runtime has no implementation of an operator.
+        RuntimeRefused: ONNX Runtime refuses the graph.
     """
 
     def __init__(self, model: ir.Model, optimise: bool = True, threads: int = 1) -> None:
@@ -42,7 +44,9 @@ class GraphRunner:
         try:
             self._session: Any = _open(ort, model, options)
         except Exception as error:  # ONNX Runtime raises many kinds
-            raise RuntimeDied(f"ONNX Runtime refused the graph: {str(error)[:500]}", model.graph.name or "") from error
+            lacking = "NOT_IMPLEMENTED" in str(error)
+            kind, how = (NoKernel, "lacks an operator") if lacking else (RuntimeRefused, "refused the graph")
+            raise kind(f"ONNX Runtime {how}: {str(error)[:500]}", model.graph.name or "") from error
         self.inputs = _specs(model.graph.inputs)
         self.outputs = _specs(model.graph.outputs)
 
@@ -50,17 +54,43 @@ class GraphRunner:
         """Run once.
 
         Raises:
-            RuntimeDied: ONNX Runtime refuses these inputs.
+            RuntimeRefused: ONNX Runtime refuses these inputs.
         """
         names = [o.name for o in self.outputs]
         try:
             return dict(zip(names, self._session.run(names, dict(feeds)), strict=True))
         except Exception as error:  # ONNX Runtime raises many kinds
-            raise RuntimeDied(f"ONNX Runtime refused the inputs: {str(error)[:500]}") from error
+            raise RuntimeRefused(f"ONNX Runtime refused the inputs: {str(error)[:500]}") from error
 
     def close(self) -> None:
         """Release the session."""
         self._session = None
+
+
+class KernelRunner:
+    """A ``Runner`` over a graph that ONNX Runtime has no kernels for: the float64 run's kernels, in the graph's types.
+
+    Raises:
+        OracleUnavailable: they do not know all operators either.
+    """
+
+    def __init__(self, model: ir.Model) -> None:
+        self._oracle = Oracle(model)
+        self.inputs, self.outputs = _specs(model.graph.inputs), _specs(model.graph.outputs)
+
+    def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Run once.
+
+        Raises:
+            RuntimeRefused: a variant of an operator is not known.
+        """
+        try:
+            return self._oracle.run(feeds, exact=False)
+        except OracleUnavailable as error:
+            raise RuntimeRefused(str(error)) from error
+
+    def close(self) -> None:
+        """Nothing is held."""
 
 
 def _open(ort: Any, model: ir.Model, options: Any) -> Any:

@@ -11,6 +11,17 @@ from recast.formats._format import Artifact, Format, ReadOptions, WriteOptions
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+# every function of ONNX: what ``native`` refuses of them is written out (a test compares this with ONNX)
+_FUNCTIONS = frozenset((
+    "AffineGrid", "Attention", "Bernoulli", "BlackmanWindow", "CastLike", "CausalConvWithState", "Celu",
+    "CenterCropPad", "Clip", "DepthToSpace", "DynamicQuantizeLinear", "Elu", "Gelu", "GreaterOrEqual",
+    "GroupNormalization", "HammingWindow", "HannWindow", "HardSigmoid", "HardSwish", "LayerNormalization", "LeakyRelu",
+    "LessOrEqual", "LinearAttention", "LogSoftmax", "MeanVarianceNormalization", "Mish", "NegativeLogLikelihoodLoss",
+    "PRelu", "RMSNormalization", "Range", "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceSumSquare",
+    "Relu", "RotaryEmbedding", "Selu", "SequenceMap", "Shrink", "Softmax", "SoftmaxCrossEntropyLoss", "Softplus",
+    "Softsign", "SpaceToDepth", "SwiGLU", "Swish", "ThresholdedRelu",
+))  # fmt: skip
+
 
 class OnnxFormat(Format):
     """Open Neural Network Exchange files, opset 7 and newer."""
@@ -19,15 +30,23 @@ class OnnxFormat(Format):
     title: ClassVar[str] = "ONNX"
     suffixes: ClassVar[tuple[str, ...]] = (".onnx",)
     passes: ClassVar[tuple[str, ...]] = (
-        *("decompose", "layout", "channel_dense", "join_moves", "merge_moves", "merge_slices", "clean"),
+        *("inline_functions", "decompose", "layout", "channel_dense", "join_moves", "merge_moves", "merge_slices"),
+        "clean",
     )
+    keep_functions: ClassVar[frozenset[str]] = _FUNCTIONS
     keep_tied: ClassVar[bool] = True
     judge: ClassVar[tuple[str, str]] = ("onnxruntime", "")
     packs_zeros: ClassVar[bool] = True
 
     def native(self, node: ir.Node) -> bool:
-        """ONNX Runtime writes Attention out as its general form, which is slower than two products and a softmax."""
-        return node.op_type != "Attention"
+        """Whether ONNX Runtime has a kernel; of Attention its general form only, slower than products and a softmax.
+
+        What it neither has nor can be written in others stays: the file is ONNX, whoever runs it.
+        """
+        from recast.formats.onnx.kernels import has_kernel
+        from recast.passes.decompositions import decomposable
+
+        return has_kernel(node) and not (node.op_type == "Attention" and decomposable(node))
 
     def sniff(self, path: Path, head: bytes) -> bool:
         """A protobuf that starts with ``ir_version`` (field 1, varint), or any ``.onnx`` file."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from recast._util.child import TensorSpec
-from recast.errors import MissingDependency
+from recast.errors import MissingDependency, NoKernel
 
 _TYPES = {
     "float": "float32", "double": "float64", "float16": "float16", "bfloat16": "bfloat16", "bool": "bool",
@@ -54,7 +54,11 @@ class Session:
         model: str | bytes = path
         if options.get("outputs"):
             model = _with_outputs(Path(path), options["outputs"])
-        self._session = ort.InferenceSession(model, settings, providers=["CPUExecutionProvider"])
+        try:
+            self._session = ort.InferenceSession(model, settings, providers=["CPUExecutionProvider"])
+        except ort.capi.onnxruntime_pybind11_state.NotImplemented as error:
+            fix = "convert it to .onnx: what Recast knows to be missing it writes as other operators"
+            raise NoKernel(f"ONNX Runtime lacks an operator: {str(error)[:500]}", path, fix) from error
         self.inputs = [_spec(v) for v in self._session.get_inputs()]
         self.outputs = [_spec(v) for v in self._session.get_outputs()]
 

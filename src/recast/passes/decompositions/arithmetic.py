@@ -99,6 +99,16 @@ def _start(op_type: str, dtype: np.dtype) -> float | int | bool:
     return int(limits.min if op_type == "ReduceMax" else limits.max)
 
 
+@decomposes("Max", "Min")
+def of_short(e: Expansion) -> Results:
+    """Of 16-bit integers: in 32 bits, which hold both kinds."""
+    dtype = e.dtype(e.input(0))
+    if dtype not in (ir.DataType.INT16, ir.DataType.UINT16):
+        raise Unfit("the target has no such operator")
+    wide = [e.cast(v, ir.DataType.INT32) for v in e.node.inputs if v is not None]
+    return (e.cast(e.op(e.node.op_type, *wide), dtype),)
+
+
 @decomposes("Pow")
 def power(e: Expansion) -> Results:
     """Exponents of another type: cast for float bases; integer bases by squaring, for constant exponents."""

@@ -9,6 +9,12 @@ from recast.graph.view import const
 from recast.passes.decompositions import Expansion, Results, Unfit, decomposes
 
 FAR = 2**31 - 1
+_HELD_BY = {  # types that hold the same integers, or (of 64 bits) the same bits
+    ir.DataType.INT16: ir.DataType.INT32,
+    ir.DataType.UINT16: ir.DataType.INT32,
+    ir.DataType.UINT32: ir.DataType.INT64,
+    ir.DataType.UINT64: ir.DataType.INT64,
+}
 
 
 @decomposes("ArgMax", "ArgMin")
@@ -53,6 +59,36 @@ def size(e: Expansion) -> Results:
 def cast_like(e: Expansion) -> Results:
     """Cast to the other input's type."""
     return (e.op("Cast", e.input(0), to=int(e.dtype(e.input(1)))),)
+
+
+@decomposes("BitCast")
+def bit_cast(e: Expansion) -> Results:
+    """A boolean is a byte that is 0 or 1."""
+    x, to = e.input(0), ir.DataType(e.attr("to"))
+    if e.dtype(x) != ir.DataType.BOOL or to not in (ir.DataType.UINT8, ir.DataType.INT8):
+        raise Unfit("the target has no such operator")
+    return (e.cast(x, to),)
+
+
+@decomposes("Where")
+def where(e: Expansion) -> Results:
+    """Of booleans: by logic. Of integers: in a wider type, or one as wide whose casts keep all bits."""
+    chosen, x, y = e.input(0), e.input(1), e.input(2)
+    dtype = e.dtype(x)
+    if dtype == ir.DataType.BOOL:
+        return (e.op("Or", e.op("And", chosen, x), e.op("And", e.op("Not", chosen), y)),)
+    through = _HELD_BY.get(dtype)
+    if through is None:
+        raise Unfit("the target has no such operator")
+    return (e.cast(e.op("Where", chosen, e.cast(x, through), e.cast(y, through)), dtype),)
+
+
+@decomposes("NonZero")
+def non_zero(e: Expansion) -> Results:
+    """Of the booleans that are true where an element is not zero (NaN is none)."""
+    if e.dtype(e.input(0)) == ir.DataType.BOOL:
+        raise Unfit("the target has no such operator")
+    return (e.op("NonZero", e.cast(e.input(0), ir.DataType.BOOL)),)
 
 
 @decomposes("Constant")
@@ -150,7 +186,7 @@ def cum_prod(e: Expansion) -> Results:
 def smallest(e: Expansion) -> Results:
     """The smallest are the largest of the reversed order (integers: ``-1 - x``, which never overflows)."""
     if e.attr("largest", 1):
-        raise Unfit("the target has no such operator")
+        return _largest_unsigned(e)
     x, dtype = e.input(0), e.dtype(e.input(0)).numpy()
 
     def turned(value: ir.Value) -> ir.Value:
@@ -161,6 +197,22 @@ def smallest(e: Expansion) -> Results:
     given = {"axis": e.attr("axis", -1), "largest": 1, "sorted": e.attr("sorted", 1)}
     values, places = e.ops("TopK", [turned(x), e.input(1)], given, 2)
     return turned(values), places
+
+
+def _largest_unsigned(e: Expansion) -> Results:
+    """In a wider type; of 64 bits with the first bit turned around, which is the order of signed integers."""
+    x = e.input(0)
+    through = _HELD_BY.get(e.dtype(x))
+    if through is None:
+        raise Unfit("the target has no such operator")
+    first = e.array(np.array(1 << 63, np.uint64)) if e.dtype(x) == ir.DataType.UINT64 else None
+
+    def turned(value: ir.Value) -> ir.Value:
+        return value if first is None else e.op("BitwiseXor", value, first)
+
+    given = {"axis": e.attr("axis", -1), "largest": 1, "sorted": e.attr("sorted", 1)}
+    values, places = e.ops("TopK", [e.cast(turned(x), through), e.input(1)], given, 2)
+    return turned(e.cast(values, e.dtype(x))), places
 
 
 @decomposes("ReverseSequence")
