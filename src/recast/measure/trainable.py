@@ -44,7 +44,10 @@ class Grid:
 
 
 def passes() -> tuple[str, ...]:
-    """What must have been run on a graph before ``opened``; the weights keep their names afterwards."""
+    """What must have been run on a graph before ``opened``; the weights keep their names afterwards.
+
+    Those of a format to work on: the trained graph goes on to any other.
+    """
     return _format().passes
 
 

@@ -60,7 +60,7 @@ class PyTorch(Format):
     layout = "channels_first"
     passes = (
         *("inline_functions", "fold_constants", "layout", "fold_constants", "join_moves", "merge_moves"),
-        *("merge_slices", "fuse_swish", "clean"),
+        *("merge_slices", "clean"),
     )
     keep_functions = _FUNCTIONS
     keep_tied = True
@@ -68,8 +68,12 @@ class PyTorch(Format):
     exported = (".pt2",)
 
     def passes_for(self, suffix: str) -> tuple[str, ...]:
-        """Source keeps its normalisations, which training needs; in an exported program they are folded."""
-        return (*self.passes[:-1], "fold_batchnorm", self.passes[-1]) if suffix == ".pt2" else self.passes
+        """Files name Swish, which graphs to train spell out, as other formats want them back.
+
+        Source keeps its normalisations, which training needs; in an exported program they are folded.
+        """
+        folded = ("fold_batchnorm",) if suffix == ".pt2" else ()
+        return (*self.passes[:-1], "fuse_swish", *folded, self.passes[-1])
 
     def sniff(self, path: Path, head: bytes) -> bool:
         """Torch's zip or legacy pickle, or Python source that names torch."""
