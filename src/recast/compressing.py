@@ -110,6 +110,8 @@ def compress(
         RecastError: refused or failed before anything was written. A result that is larger, slower or worse than asked
             is *not* raised: it is written as ``NAME.unverified`` and ``Compression.passed`` is False.
     """
+    from recast.measure.data import explained
+
     path, writing = Path(target), settings.writing
     writer = formats.by_name(writing.to) if writing.to else formats.for_writing(path)
     atomic.check_free(path, writing.force or settings.dry_run or not ranks.first())
@@ -127,9 +129,10 @@ def compress(
         progress.emit("planning")
         changed = changed.clone()
         findings += _run_passes(changed, method)
-        statistics = _statistics(changed, method.needs(changed), data.fitted, (writer.name, settings.seed))
-        statistics = replace(statistics, original=model)
-        plan = method.plan(changed, statistics)
+        with explained(data.fitted, input_specs(model)):
+            statistics = _statistics(changed, method.needs(changed), data.fitted, (writer.name, settings.seed))
+            statistics = replace(statistics, original=model)
+            plan = method.plan(changed, statistics)
         progress.emit(f"applying {plan.method}")
         changed = _applied(changed, plan)
         plans.append(plan)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from recast._util.child import TensorSpec
-from recast.errors import BadModel, BadRecipe
-from recast.measure.data import generated, load
+from recast.errors import BadModel, BadRecipe, NoKernel, RuntimeRefused
+from recast.measure.data import explained, generated, load
 
 IMAGE = (TensorSpec("image", "float32", ("batch", 5, 7, 3)),)
 TWO = (TensorSpec("a", "float32", ("n", 3)), TensorSpec("b", "int64", ("n", 2)))
@@ -73,6 +73,36 @@ def test_batches_cover_every_sample_once(fixed: bool) -> None:
     got = np.concatenate([f["a"] for f in samples.batches([spec], 5)])
     assert np.array_equal(got[:11], samples.feeds["a"])
     assert len(got) == (12 if fixed else 11)
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_samples_along_other_axes_are_refused_by_name(given: bool, tmp_path: Path) -> None:
+    """A recurrent net's state has its batch along axis 1, its sampling rate has no axis."""
+    sound = TensorSpec("sound", "float32", ("batch", 7))
+    specs = (sound, TensorSpec("state", "float32", (2, "batch", 13)), TensorSpec("rate", "int64", ()))
+    np.savez(tmp_path / "d.npz", sound=np.zeros((2, 7)), state=np.zeros((2, 2, 13)), rate=np.zeros(2))
+    with pytest.raises(BadModel) as caught:
+        load(tmp_path / "d.npz", specs) if given else generated(specs, 5)
+    assert "'state' [2, batch, 13] has them along axis 1; 'rate' has no axis" in caught.value.what
+    assert "sound [batch, 7]" in caught.value.where
+    assert "first axis" in caught.value.fix
+    assert generated((sound, TensorSpec("other", "float32", ("batch", "batch"))), 5).count == 5
+
+
+def test_sizes_that_nobody_gave_are_named_where_a_runtime_refuses_them() -> None:
+    specs = (TensorSpec("sound", "float32", ("batch", "time")), TensorSpec("table", "float32", ("batch", 7)))
+    samples = generated(specs, 5)
+    with (
+        pytest.raises(RuntimeRefused, match="unknown dimensions are 1: no such length") as caught,
+        explained(samples, specs),
+    ):
+        raise RuntimeRefused("no such length")
+    assert caught.value.where == "sound [batch, time]"
+    assert "--input sound=" in caught.value.fix
+    for kind, some in ((NoKernel, specs), (RuntimeRefused, specs[1:])):
+        with pytest.raises(kind) as caught, explained(samples, some):
+            raise kind("nothing to do with sizes")
+        assert caught.value.what == "nothing to do with sizes"
 
 
 def test_take_is_spread_over_the_file() -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ import numpy as np
 
 from recast._util.child import TensorSpec
 from recast._util.optional import need
-from recast.errors import BadModel, BadRecipe
+from recast.errors import BadModel, BadRecipe, NoKernel, RuntimeRefused
 
 LABELS = ("y", "label", "labels")
 _IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".ppm", ".webp")
@@ -91,13 +92,61 @@ class Samples:
         return np.ascontiguousarray(array.astype(wanted, copy=False))
 
 
+def _batch_first(inputs: Sequence[TensorSpec]) -> None:
+    """Refuse inputs that samples cannot be stacked in: each must have them along its first axis.
+
+    Raises:
+        BadModel: all inputs whose batch is another axis, or that have none.
+    """
+    batch = inputs[0].shape[0] if inputs and inputs[0].shape else None
+    wrong = []
+    for spec in inputs:
+        if not spec.shape:
+            wrong.append(f"'{spec.name}' has no axis")
+        elif isinstance(batch, str) and spec.shape[0] != batch and batch in spec.shape:
+            wrong.append(f"'{spec.name}' {_told(spec)} has them along axis {spec.shape.index(batch)}")
+    if wrong:
+        raise BadModel(
+            f"samples do not lie along the first axis of every input: {'; '.join(wrong)}",
+            ", ".join(f"{s.name} {_told(s)}" for s in inputs),
+            "export the model with the batch as the first axis of all inputs, and what is a scalar as a constant",
+        )
+
+
+def _told(spec: TensorSpec) -> str:
+    return f"[{', '.join(map(str, spec.shape))}]"
+
+
+@contextmanager
+def explained(samples: Samples, inputs: Sequence[TensorSpec]) -> Iterator[None]:
+    """Where a runtime refuses generated samples inside, say that it may be for dimensions that nobody gave.
+
+    Raises:
+        RuntimeRefused: with the inputs whose dimensions were taken for 1.
+    """
+    unknown = [s for s in inputs if any(isinstance(d, str) for d in s.shape[1:])]
+    try:
+        yield
+    except NoKernel:
+        raise
+    except RuntimeRefused as error:
+        if samples.real or not unknown:
+            raise
+        raise RuntimeRefused(
+            f"the runtime refused generated samples, whose unknown dimensions are 1: {error.what}",
+            ", ".join(f"{s.name} {_told(s)}" for s in unknown),
+            f"give the sizes (--input {unknown[0].name}=…), or real samples (--data)",
+        ) from error
+
+
 def load(path: Path, inputs: Sequence[TensorSpec]) -> Samples:
     """Read the samples of a model with these inputs.
 
     Raises:
-        BadModel: the file holds no samples, or they do not fit the inputs.
+        BadModel: the file holds no samples, or they do not fit the inputs, or these have no common first axis.
         BadRecipe: the kind of file is not known.
     """
+    _batch_first(inputs)
     if path.is_dir():
         return _images(path, inputs)
     if path.suffix not in (".npz", ".npy"):
@@ -187,7 +236,11 @@ def generated(inputs: Sequence[TensorSpec], count: int, seed: int = 0) -> Sample
     """Random inputs where there are no data: half standard normal, half uniform in 0–1; integers 0–1.
 
     Unknown dimensions but the first are 1. They say little about accuracy: whoever uses them must tell the user.
+
+    Raises:
+        BadModel: the inputs have no common first axis.
     """
+    _batch_first(inputs)
     rng = np.random.default_rng(seed)
     feeds = {}
     for spec in inputs:
