@@ -120,6 +120,19 @@ def test_swish_goes_through_onnx_and_is_proved(tmp_path: Path, rng: np.random.Ge
     assert [n.op_type for n in onnx.load(made.files[0]).graph.node] == ["Gemm", "Sigmoid", "Mul", "Gemm"]
 
 
+@pytest.mark.parametrize("op", ["Swish", "SwiGLU"])
+def test_half_precision_is_proved_too(op: str, tmp_path: Path) -> None:
+    """Down to arguments whose gate is nearly shut."""
+    b = Builder()
+    x = b.input("x", ir.DataType.FLOAT16, ("batch", 7))
+    given = [x, b.input("z", ir.DataType.FLOAT16, ("batch", 7))] if op == "SwiGLU" else [x]
+    b.output(b.op(op, given, {"alpha": 1.7}), "y")
+    model = b.model()
+    model.opset_imports[""] = 28
+    onnx.save(ir.to_proto(model), tmp_path / "half.onnx")
+    assert recast.convert(tmp_path / "half.onnx", tmp_path / "made.onnx").verdict == "verified"
+
+
 def test_targets_that_have_swish_keep_it(rng: np.random.Generator) -> None:
     for target in ("torch", "mindspore", "keras"):
         model = _network(rng)

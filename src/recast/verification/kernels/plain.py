@@ -75,7 +75,7 @@ def power(call: Call) -> Result:
     )
 
 
-@kernel("LeakyRelu", "Elu", "Celu", "Selu", "ThresholdedRelu", "HardSigmoid", "Gelu", "Swish", "PRelu")
+@kernel("LeakyRelu", "Elu", "Celu", "Selu", "ThresholdedRelu", "HardSigmoid", "Gelu", "PRelu")
 def activation(call: Call) -> Result:
     """Activations with parameters."""
     x, name = call[0], call.node.op_type
@@ -87,8 +87,6 @@ def activation(call: Call) -> Result:
         return np.where(x > alpha, x, np.zeros((), x.dtype))
     if name == "HardSigmoid":
         return np.asarray(np.clip(alpha * x + float(call.attr("beta", 0.5)), 0, 1))
-    if name == "Swish":
-        return np.asarray(x * 0.5 * (1 + np.tanh(0.5 * alpha * x)))
     if name == "Gelu":
         if call.attr("approximate", "none") == "tanh":
             return np.asarray(0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x))))
@@ -98,6 +96,13 @@ def activation(call: Call) -> Result:
         return np.asarray(np.maximum(x, 0) + alpha * np.expm1(negative / alpha))
     gamma = float(call.attr("gamma", 1.05070102214813232421875)) if name == "Selu" else 1.0
     return np.asarray(gamma * (np.maximum(x, 0) + alpha * np.expm1(negative)))
+
+
+@kernel("Swish", "SwiGLU")
+def swish(call: Call) -> Result:
+    """By the exponential, which loses no digits where the gate is nearly shut."""
+    found = call[0] / (1 + np.exp(-float(call.attr("alpha", 1.0)) * call[0]))
+    return np.asarray(found if call.node.op_type == "Swish" else found * call[1])
 
 
 @kernel("Clip")
