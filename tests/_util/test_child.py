@@ -159,7 +159,8 @@ def test_options_of_a_block_reach_the_session(module) -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not tell memory")
 def test_peak_memory_is_the_childs_own(module) -> None:
-    name = module(run="block = np.ones(50_000_000, np.uint8); del block")
+    name = module(run="block = np.ones(52_000_000, np.uint8); del block")
+    # some pages of before come free, and the system counts in batches: the block is a little larger than what is asked
     ballast = np.ones(200_000_000, np.uint8)  # the parent's memory must not count
     with RemoteRunner(name, Path("model")) as runner:
         first = runner.memory()
@@ -167,7 +168,7 @@ def test_peak_memory_is_the_childs_own(module) -> None:
         runner.run({"x": np.zeros((2, 3), np.float32)})
         before, peak = runner.memory() or (0, 0)
     assert before == first[0]
-    assert 0.95 * 50e6 < peak - before < 90e6  # the system counts pages in batches, and some came free before
+    assert 50e6 < peak - before < 90e6
     assert peak < ballast.nbytes
 
 
