@@ -294,7 +294,8 @@ class _Ending:
             try:
                 report = self._verify(reference, made, samples)
                 if not report.passed:
-                    why += ["the file does not compute what the compressed graph says: " + report.summary()[-1]]
+                    wrong = report.wrong.what if report.wrong is not None else report.summary()[0]
+                    why += [f"the file does not compute what the compressed graph says: {wrong}"]
                 else:
                     found = self._compare((original, made), samples)
                     findings += _unjudged(found, limits)

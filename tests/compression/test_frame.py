@@ -20,6 +20,7 @@ from recast.demo import MODEL
 from recast.errors import BadRecipe
 from recast.graph.build import Builder
 from recast.verification.local import GraphRunner
+from recast.verification.outcome import Note, Report, Wrong
 
 
 def test_steps_compose_in_order() -> None:
@@ -148,6 +149,15 @@ def test_compress_delivers_and_refuses(tmp_path: Path) -> None:
     assert {f.name for f in tmp_path.glob("b*")} == {"b.tflite.unverified", "b.tflite.recast.json.unverified"}
     allowed = Settings(limits=Limits(size_bytes=10, allow_worse=True))
     assert compress(MODEL, tmp_path / "b.tflite", Quantize("float16"), allowed).outcome == "worse, as allowed"
+
+
+def test_a_failed_proof_is_told_by_its_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not by whatever note comes last."""
+    failed = Report("a", "b", wrong=Wrong("values", "output 3 is off", "y"), notes=[Note("fewer inputs", "", "info")])
+    monkeypatch.setattr("recast.compressing._Ending._verify", lambda *_: failed)
+    result = compress(MODEL, tmp_path / "small.onnx", Quantize("float16"))
+    assert not result.passed
+    assert result.reasons == ("the file does not compute what the compressed graph says: output 3 is off",)
 
 
 def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
