@@ -2,8 +2,7 @@
 
 Goal: ten times the nodes cost at most twelve times the CPU time. ``convert`` runs in this process, warm, so that
 start-up does not hide the growth. What it leaves behind is collected inside the measured time, for both sizes: Python
-does so by itself only for the large one, whose dead graph was up to a fifth of its time. Older objects are frozen, so
-that looking at them is in neither.
+does so by itself only for the large one. Older objects are frozen, so that looking at them is in neither.
 """
 
 from __future__ import annotations

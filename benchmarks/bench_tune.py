@@ -167,13 +167,12 @@ def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     kept = RESULTS / "tune_trials.json"
     known = json.loads(kept.read_text()) if kept.exists() else {}
-    searches = SEARCHES
     found: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as text:
         models = [opened(name, Path(text), known) for name in given.models.split(",")]
         for seed in range(given.first, given.first + given.seeds):
             for model in models:
-                for name, search in searches.items():
+                for name, search in SEARCHES.items():
                     rows = search(model, given.trials, seed)
                     halves = {n: hypervolume(rows[:n]) for n in (given.trials // 2, given.trials)}
                     line = {"model": model.name, "search": name, "seed": seed, "hypervolume": halves}

@@ -81,6 +81,12 @@ def test_trained_weights_are_those_that_were_trained(rng: np.random.Generator) -
     assert found < 0.5 * before
 
 
+def test_training_may_use_a_gpu(rng: np.random.Generator) -> None:
+    with trainable.opened(prepared(NETS["mlp"](rng))) as network:
+        assert network._runner.limits.gpus
+        assert network.device() == ("cuda:0" if torch.cuda.is_available() else "cpu")
+
+
 def digits() -> Samples:
     with np.load(DATA) as held:
         return Samples({"image": held["image"].astype(np.float32)}, held["labels"].astype(np.int64))
