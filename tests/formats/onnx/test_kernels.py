@@ -21,7 +21,7 @@ from recast.recipe import Writing
 from ...passes.checks import count, ort_run
 
 SEED = np.random.default_rng(11)
-ROWS = [(op, "FLOAT") for op in ABSENT] + [
+ROWS = [(op, "FLOAT") for op in sorted(ABSENT)] + [
     (op, dtype) for op, lacking in LACKING.items() for types in lacking.values() for dtype in sorted(types)
 ]
 ATTRIBUTES = {
