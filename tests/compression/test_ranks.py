@@ -15,7 +15,8 @@ import recast
 
 from .group_nets import Net
 
-pytest.importorskip("torch")
+torch = pytest.importorskip("torch")
+GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 
 RECIPE = """
 [[step]]
@@ -39,11 +40,11 @@ def network(width: int, gain: float) -> ir.Model:
     return n.end(n.op("Gemm", x, n.b.weight("w", kernel.astype(np.float32)), n.w(5, name="bias")))
 
 
-def compressed(folder: Path, name: str, launcher: list[str]) -> dict[str, np.ndarray]:
+def compressed(folder: Path, name: str, launcher: list[str], gpus: str) -> dict[str, np.ndarray]:
     """Weights of what the command line delivered."""
     told = ["--recipe", "r.toml", "--data", "data.npz", "--allow-worse", "--budget", "slower<99"]
     command = [*launcher, "recast", "compress", "student.onnx", name, *told]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "-1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": gpus}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("worse, as allowed") <= 1
@@ -51,7 +52,8 @@ def compressed(folder: Path, name: str, launcher: list[str]) -> dict[str, np.nda
     return {n: v.const_value.numpy() for n, v in model.graph.initializers.items() if v.const_value is not None}
 
 
-def test_two_processes_train_what_one_trains(tmp_path: Path, rng: np.random.Generator) -> None:
+@pytest.mark.parametrize("gpus", ["-1", pytest.param("0", marks=GPU)], ids=["processor", "one GPU for both"])
+def test_two_processes_train_what_one_trains(tmp_path: Path, rng: np.random.Generator, gpus: str) -> None:
     student = network(7, 9.0)  # far from its teacher: training cannot but help
     before = {n: v.const_value.numpy() for n, v in student.graph.initializers.items() if v.const_value is not None}
     recast.save(network(11, 1.0), tmp_path / "teacher.onnx")
@@ -59,9 +61,9 @@ def test_two_processes_train_what_one_trains(tmp_path: Path, rng: np.random.Gene
     x = rng.standard_normal((330, 3, 11, 13)).astype(np.float32)  # half of them: batches of 9, shared 5 and 4
     np.savez(tmp_path / "data.npz", x=x, y=rng.integers(0, 5, len(x)))
     (tmp_path / "r.toml").write_text(RECIPE.format(teacher="teacher.onnx"))
-    alone = compressed(tmp_path, "alone.onnx", [sys.executable, "-m"])
+    alone = compressed(tmp_path, "alone.onnx", [sys.executable, "-m"], gpus)
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
-    both = compressed(tmp_path, "both.onnx", torchrun)
+    both = compressed(tmp_path, "both.onnx", torchrun, gpus)
     moved = 0
     for name, array in alone.items():
         np.testing.assert_allclose(both[name], array, rtol=1e-4, atol=1e-5, err_msg=name)

@@ -23,6 +23,12 @@ def device(torch: Any) -> Any:
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count())
 
 
+def _own_gpus(torch: Any) -> bool:
+    """Whether every process of this machine has a GPU of its own."""
+    beside = int(os.environ.get("LOCAL_WORLD_SIZE", ranks.size()))
+    return bool(torch.cuda.is_available() and torch.cuda.device_count() >= beside)
+
+
 class Team:
     """The processes of one training; alone where nobody started several.
 
@@ -38,7 +44,7 @@ class Team:
             agent = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
             address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
             store = torch.distributed.TCPStore(address, port, self.size, is_master=self.rank == 0 and not agent)
-            backend = "nccl" if device(torch).type == "cuda" else "gloo"
+            backend = "nccl" if _own_gpus(torch) else "gloo"  # NCCL refuses two processes on one GPU
             prefixed = torch.distributed.PrefixStore(f"recast-{number}", store)
             torch.distributed.init_process_group(backend, store=prefixed, rank=self.rank, world_size=self.size)
 
