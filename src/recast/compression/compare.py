@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from recast.compression.gate import SLOWER, Comparison
+from recast.compression.gate import Comparison
 from recast.errors import RecastError
 from recast.formats._format import Runner
 from recast.measure import accuracy, latency
@@ -20,7 +21,7 @@ from recast.measure.subject import Subject
 
 _ROUNDS = 6
 _CLEARLY = 0.9  # of the original's time: nothing to look at again
-_SECONDS, _MOST = 3.0, 60  # for the longer timing, and its most rounds
+_LEAST, _MOST, _SECONDS = 3, 35, 4.0  # timings of what is not clearly faster
 _NAMES = ("original", "result")
 
 
@@ -103,21 +104,21 @@ def relative_error(old: np.ndarray, new: np.ndarray) -> float:
 def _speed(
     found: Comparison, subjects: tuple[Subject, Subject], runners: tuple[Runner, Runner], samples: Samples
 ) -> Comparison:
-    """Interleaved timing. What is not clearly faster is timed anew with as many turns as fit into some seconds.
+    """Interleaved timing, several times over unless the result is clearly faster; the median of the ratios counts.
 
-    Small models take microseconds, so that a few turns tell little; and what looks slower has a second try.
+    Small models take microseconds, so that one timing tells little.
     """
     rows = slice(0, next((int(s.shape[0]) for s in runners[0].inputs if _fixed(s.shape)), 1))
     tiled = _tiled(samples, rows)
     feeds = {s.name: dict(s.feeds(r, tiled, rows)) for s, r in zip(subjects, runners, strict=True)}
     opened = dict(zip(feeds, runners, strict=True))
-    ratio, times = _ratio(opened, feeds, _ROUNDS)
-    if ratio > _CLEARLY:
-        many = int(np.clip(_SECONDS / sum(latency.turn_s(t) for t in times), _ROUNDS, _MOST))
-        tries = [_ratio(opened, feeds, many)]
-        if tries[0][0] > SLOWER:
-            tries.append(_ratio(opened, feeds, many))
-        ratio, times = min(tries)
+    tries, begin = [_ratio(opened, feeds, _ROUNDS)], time.monotonic()
+    while tries[0][0] > _CLEARLY and len(tries) < _MOST:
+        if len(tries) >= _LEAST and time.monotonic() - begin > _SECONDS:
+            break
+        tries.append(_ratio(opened, feeds, _ROUNDS))
+    ratio = statistics.median(r for r, _ in tries)
+    times = statistics.median(t[0] for _, t in tries), statistics.median(t[1] for _, t in tries)
     return replace(found, slowdown=ratio, latency_s=times)
 
 
