@@ -85,6 +85,7 @@ def main() -> None:
         found[group] = report.as_dict()
         rows += rows_of(group, found[group])
         if given.html:
+            given.html.mkdir(parents=True, exist_ok=True)
             (given.html / f"{group}.html").write_text(report.html(), encoding="utf-8")
     columns = ["group", "model", "bytes", "MACs", "µs", "p95 µs", "score", "difference", "agrees", "error"]
     table("evaluate, one thread", [*columns, "PGD 1/255", "IG rank"], rows)
