@@ -46,6 +46,35 @@ def test_codes_are_the_files_own() -> None:
     assert codes_of(b.model()) == {"x": Code(0.25, -7), "y": Code(0.5, 3)}
 
 
+def test_codes_are_found_behind_moves() -> None:
+    b = Builder("net")
+    import onnx_ir as ir
+
+    x = b.input("x", ir.DataType.INT8, ("batch", 3, 5))
+    scale, zero = b.weight("s", np.float32(0.25)), b.weight("z", np.int8(-7))
+    y = b.op("Transpose", [b.op("Transpose", [x], {"perm": [0, 2, 1]})], {"perm": [0, 2, 1]})
+    y = b.op("Relu", [b.op("DequantizeLinear", [y, scale, zero])])
+    b.output(b.op("Flatten", [b.op("QuantizeLinear", [y, scale, zero])]), "y")
+    b.output(b.op("Reshape", [b.op("Abs", [y]), b.const(np.array([-1]))]), "z")  # no integers
+    assert codes_of(b.model()) == {"x": Code(0.25, -7), "y": Code(0.25, -7)}
+
+
+def test_a_file_with_operators_that_are_not_read_still_runs(tmp_path: Path) -> None:
+    import onnx
+
+    node = onnx.helper.make_node("NotYet", ["x"], ["y"], domain="made.up")
+    ports = [onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, [1]) for n in "xy"]
+    opsets = [onnx.helper.make_opsetid("", 21), onnx.helper.make_opsetid("made.up", 1)]
+    onnx.save(
+        onnx.helper.make_model(onnx.helper.make_graph([node], "g", ports[:1], ports[1:]), opset_imports=opsets),
+        tmp_path / "net.onnx",
+    )
+    subject = Subject("net", tmp_path / "net.onnx")
+    assert subject.graph is None
+    assert subject.codes == {}
+    assert subject.size.file_bytes > 0
+
+
 def test_integers_are_quantised_or_taken_as_they_are() -> None:
     spec, codes = TensorSpec("x", "int8", ("batch", 3)), {"x": Code(0.5, -3)}
     real = np.array([[1.0, -0.75, 1000.0]], np.float32)

@@ -183,9 +183,11 @@ class _Work:
         before = uses[0].node if uses else None
         scale = self.editor.const(np.array(edit.scale, np.float32), f"{edit.value}/scale")
         zero = self.editor.const(np.array(edit.zero, edit.dtype), f"{edit.value}/zero")
+        integers = value
+        taken = edit.port and value.is_graph_input()
         pair = []
         source = value
-        for op_type in ("QuantizeLinear", "DequantizeLinear"):
+        for op_type in ("QuantizeLinear", "DequantizeLinear")[taken:]:
             node = ir.node(op_type, [source, scale, zero], name=self.editor.unique(f"{edit.value}/{op_type}"))
             if producer is not None or before is not None:
                 copy_origin(producer or before, node)  # type: ignore[arg-type]
@@ -193,6 +195,7 @@ class _Work:
             source.name = self.editor.unique(f"{edit.value}/{op_type}_out")
             source.shape = value.shape
             source.type = value.type if op_type == "DequantizeLinear" else zero.type
+            integers = source if op_type == "QuantizeLinear" else integers
             pair.append(node)
         if producer is not None:
             self.graph.insert_after(producer, pair)
@@ -200,13 +203,19 @@ class _Work:
             self.graph.insert_before(next(iter(self.graph)), pair)
         for use in uses:
             use.node.replace_input_with(use.idx, source)
-        if was_output:
-            name = value.name
-            value.name = self.editor.unique(f"{name}/exact")
-            source.name = name
-            for index, output in enumerate(self.graph.outputs):
-                if output is value:
-                    self.graph.outputs[index] = source
+        if taken:
+            value.type = zero.type
+        if was_output and not value.is_graph_input():
+            self._hand_out(value, integers if edit.port else source)
+
+    def _hand_out(self, value: ir.Value, instead: ir.Value) -> None:
+        """Another value in a graph output's place and under its name."""
+        name = value.name
+        value.name = self.editor.unique(f"{name}/exact")
+        instead.name = name
+        for index, output in enumerate(self.graph.outputs):
+            if output is value:
+                self.graph.outputs[index] = instead
 
     def replace(self, edit: ReplaceNode) -> None:
         """Pieces in a node's place."""

@@ -84,16 +84,21 @@ class RoundValue:
     Attributes:
         value: its name; a graph output keeps its name behind the pair.
         scale, zero, dtype: per-tensor parameters; ``dtype`` is ``int8``, ``uint8`` or ``int16``.
+        port: a graph input takes the integers, a graph output gives them.
     """
 
     value: str
     scale: float
     zero: int
     dtype: str = "int8"
+    port: bool = False
 
     def told(self) -> str:
         """In words."""
-        return f"round {self.value} to {self.dtype}, scale {self.scale:.6g}, zero {self.zero}"
+        how = "hand over" if self.port else "round"
+        return (
+            f"{how} {self.value} {'as' if self.port else 'to'} {self.dtype}, scale {self.scale:.6g}, zero {self.zero}"
+        )
 
 
 @dataclass(frozen=True)

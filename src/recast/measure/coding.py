@@ -16,6 +16,7 @@ from recast.graph.view import const
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+_MOVES = frozenset({"Transpose", "Reshape", "Identity", "Flatten", "Squeeze", "Unsqueeze"})
 _LAYOUTS = {4: ((0, 3, 1, 2), (0, 2, 3, 1)), 5: ((0, 4, 1, 2, 3), (0, 2, 3, 4, 1)), 3: ((0, 2, 1),)}
 
 
@@ -41,15 +42,26 @@ class Code:
 
 
 def codes_of(model: ir.Model) -> dict[str, Code]:
-    """The codes of integer inputs that are dequantised at once, and of outputs that are quantised last."""
+    """The codes of integer inputs that are dequantised first, and of outputs that are quantised last; moved or not."""
     found: dict[str, Code] = {}
     for value in model.graph.inputs:
-        node = next((u.node for u in value.uses() if u.node.op_type == "DequantizeLinear" and u.idx == 0), None)
-        _note(found, value, node)
+        _note(found, value, _reader(value))
     for value in model.graph.outputs:
         node = value.producer()
+        while node is not None and node.op_type in _MOVES and node.inputs[0] is not None:
+            node = node.inputs[0].producer()
         _note(found, value, node if node is not None and node.op_type == "QuantizeLinear" else None)
     return found
+
+
+def _reader(value: ir.Value) -> ir.Node | None:
+    """The DequantizeLinear that a value comes to."""
+    for use in value.uses():
+        if use.idx == 0 and use.node.op_type == "DequantizeLinear":
+            return use.node
+        if use.idx == 0 and use.node.op_type in _MOVES:
+            return _reader(use.node.outputs[0])
+    return None
 
 
 def _note(found: dict[str, Code], value: ir.Value, node: ir.Node | None) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from recast import formats
 from recast._util import child
-from recast.errors import BadModel, UnsafeModel
+from recast.errors import BadModel, UnsafeModel, UnsupportedOp
 from recast.formats._format import Format, ReadOptions, Runner
 from recast.measure import coding, size
 from recast.measure.coding import Code
@@ -46,12 +46,12 @@ class Subject:
 
     @cached_property
     def graph(self) -> ir.Model | None:
-        """What the file says; None where only running its code would tell."""
+        """What the file says; None where only running it tells: it is code, or has operators that are not read."""
         if self.made is not None:
             return self.made
         try:
             return self.format.read(self.path, ReadOptions(trust=self.trust))
-        except UnsafeModel:
+        except (UnsafeModel, UnsupportedOp):
             return None
 
     @cached_property

@@ -32,6 +32,7 @@ def configure(parser: ArgumentParser) -> None:
     add("--distill-from", metavar="TEACHER", help="Train the result to answer as this model does.")
     add("--student", metavar="TEXT", default="", help=_STUDENT)
     add("--aware", action="store_true", help="With --quantize int8, int4 …: train with the roundings in place.")
+    add("--integer-io", action="store_true", help="With --quantize int8, int16: integer inputs and outputs, too.")
     add("--factorize", metavar="KIND", help="svd: low rank; palette: few distinct weights.")
     add("--rank-energy", metavar="E", type=float, help="svd: share of the energy that each layer keeps (default 0.95).")
     add("--rank-size", metavar="S", type=float, help="svd: share of the weights that may be left, instead.")
@@ -67,9 +68,12 @@ def steps_of(given: Namespace) -> Steps:
         steps = steps >> Factorize(given.factorize, {k: v for k, v in ranks.items() if v is not None})
     if given.aware and not given.quantize:
         raise BadRecipe("--aware without --quantize", fix="--quantize int8 or int4, or leave it out")
+    if given.integer_io and given.quantize not in ("int8", "int16"):
+        raise BadRecipe("--integer-io without integer arithmetic", fix="--quantize int8 or int16, or leave it out")
     if given.quantize:
         teacher = {"teacher": given.distill_from} if given.distill_from else {}
-        steps = steps >> Quantize(given.quantize, {"aware": teacher} if given.aware else {})
+        options = ({"aware": teacher} if given.aware else {}) | ({"io": "integer"} if given.integer_io else {})
+        steps = steps >> Quantize(given.quantize, options)
     return steps
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 _RESCALING = frozenset({"Concat"})  # in ONNX Runtime; a ReLU is only taken in where its result's lowest integer is 0
+_INTEGER_IO = ("tflite", "onnx")  # formats that say which real numbers integer inputs stand for
 _BIAS_LIMIT = 2**30  # of the 32-bit sums; a bias beyond it makes its channel's scale larger
 
 
@@ -41,6 +42,8 @@ class Int8:
         samples: to calibrate with.
         bits: of the weights: 8 or 4.
         skip: names of nodes to leave in float.
+        io: ``integer``: inputs and outputs are handed over as integers, with the scales in the file, as kernels for
+            microcontrollers and NPUs want them; ``float``: the file rounds inputs itself and gives real numbers.
         aware: train with the roundings in place; fields of ``distill.logits.Logits`` (see ``_aware``).
     """
 
@@ -51,6 +54,7 @@ class Int8:
     bits: int = 8
     skip: tuple[str, ...] = ()
     activations: Literal["int8", "int16"] = "int8"
+    io: Literal["float", "integer"] = "float"
     aware: Mapping[str, Any] | None = None
 
     @property
@@ -68,6 +72,8 @@ class Int8:
 
     def plan(self, model: ir.Model, statistics: Statistics) -> Plan:
         """Ranges, then integers layer by layer, then the edits."""
+        if self.io == "integer" and statistics.target and statistics.target not in _INTEGER_IO:
+            raise BadRecipe(f"integer inputs for {statistics.target}", fix=f"write {' or '.join(_INTEGER_IO)}")
         values = self._values(model, statistics.target)
         wanted = [layer for layer in layers(model) if self._is_integer(layer, values)]
         samples = statistics.samples
@@ -96,8 +102,12 @@ class Int8:
             roundings = [form.rounding(n, *by_value[n]) for n in values.names]
             made, told, warned = aware.train(model, roundings, [(m, goal.grid) for m in made], statistics)
             notes, findings = notes | told, findings + warned
-        edits = _edits(model, values, by_value, made, form)
-        skips = tuple(Skip(where, why) for where, why in values.left)
+        ports = _ports(model) if self.io == "integer" else frozenset[str]()
+        edits = _edits(model, values, by_value, made, form, ports)
+        stay = sorted(ports - by_value.keys())
+        skips = tuple(
+            Skip(where, why) for where, why in [*values.left, *((n, "stays float: not rounded") for n in stay)]
+        )
         how = f"{self.rounding}, trained" if aware else self.rounding
         return Plan(f"{self.activations} ({how})", tuple(edits), skips, findings, notes)
 
@@ -156,10 +166,22 @@ class _Form:
         return np.zeros(scale.shape, integers.dtype) if self.unsigned else None
 
 
+def _ports(model: ir.Model) -> frozenset[str]:
+    """Float inputs and outputs (what is both at once cannot change its type)."""
+    sides = (model.graph.inputs, model.graph.outputs)
+    inputs, outputs = ({v.name or "" for v in s if v.dtype and v.dtype.name == "FLOAT"} for s in sides)
+    return frozenset(inputs ^ outputs)
+
+
 def _edits(
-    model: ir.Model, values: Values, ranges: dict[str, Range], rounded: list[Rounded], form: _Form
+    model: ir.Model,
+    values: Values,
+    ranges: dict[str, Range],
+    rounded: list[Rounded],
+    form: _Form,
+    ports: frozenset[str] = frozenset(),
 ) -> list[Edit]:
-    edits: list[Edit] = [form.rounding(n, *ranges[n]) for n in values.names]
+    edits: list[Edit] = [replace(form.rounding(n, *ranges[n]), port=n in ports) for n in values.names]
     taken: set[str] = set()
     for made in rounded:
         layer = made.layer

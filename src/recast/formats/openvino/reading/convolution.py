@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from recast.formats.openvino.call import Call
 from recast.formats.openvino.reading import reads
 
@@ -29,11 +31,15 @@ def convolution(c: Call) -> None:
 @reads("GroupConvolution")
 def group_convolution(c: Call) -> None:
     """Kernels (groups, output channels of a group, input channels of a group, *window)."""
-    kernel = c.const(1)
-    if kernel.ndim != c.rank(0) + 1:
-        raise c.bad(f"a kernel of shape {list(kernel.shape)}")
-    groups, outputs = kernel.shape[:2]
-    weight = c.b.weight(f"{c.layer.name}/kernel", kernel.reshape(groups * outputs, *kernel.shape[2:]))
+    kernel = c.x(1)
+    shape = [size for size in kernel.shape or () if isinstance(size, int)]
+    if len(shape) != c.rank(0) + 1:
+        raise c.bad(f"a kernel of shape {list(kernel.shape or ())}")
+    groups, merged = shape[0], (shape[0] * shape[1], *shape[2:])
+    if kernel.const_value is not None:
+        weight = c.b.weight(f"{c.layer.name}/kernel", c.const(1).reshape(merged))
+    else:  # integers that are scaled first
+        weight = c.b.op("Reshape", [kernel, c.b.const(np.array(merged))])
     c.out(c.b.op("Conv", [c.x(0), weight], {**_window(c), "dilations": c.integers("dilations"), "group": groups}))
 
 
