@@ -95,10 +95,8 @@ class RoundValue:
 
     def told(self) -> str:
         """In words."""
-        how = "hand over" if self.port else "round"
-        return (
-            f"{how} {self.value} {'as' if self.port else 'to'} {self.dtype}, scale {self.scale:.6g}, zero {self.zero}"
-        )
+        done, to = ("hand over", "as") if self.port else ("round", "to")
+        return f"{done} {self.value} {to} {self.dtype}, scale {self.scale:.6g}, zero {self.zero}"
 
 
 @dataclass(frozen=True)

@@ -57,11 +57,6 @@ def summary(times: list[float]) -> Latency:
     return Latency(statistics.median(times), p95, fast, len(times))
 
 
-def turn_s(run_s: float) -> float:
-    """Seconds that a turn takes of a model that needs ``run_s`` a run, warm-up not counted."""
-    return run_s * _repeats([run_s])
-
-
 def _repeats(times: list[float]) -> int:
     return int(np.clip(_TURN_S / max(min(times), 1e-7), 1, _MOST))
 

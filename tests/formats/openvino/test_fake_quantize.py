@@ -62,9 +62,10 @@ def test_it_is_read_as_it_computes(
     assert len(np.unique(wanted)) > 8
 
 
-def test_an_empty_range_is_refused(tmp_path: Path) -> None:
-    path = built(tmp_path / "net.xml", ends([1.0], [1.0], [0.0], [1.0]), 256)
-    with pytest.raises(UnsupportedOp, match="empty range"):
+@pytest.mark.parametrize(("low", "high"), [(1.0, 1.0), (2.0, -1.0), (-np.inf, 1.0), (0.0, np.nan)])
+def test_an_empty_or_infinite_range_is_refused(low: float, high: float, tmp_path: Path) -> None:
+    path = built(tmp_path / "net.xml", ends([low], [high], [0.0], [1.0]), 256)
+    with pytest.raises(UnsupportedOp, match="empty or infinite range"):
         recast.load(path)
 
 

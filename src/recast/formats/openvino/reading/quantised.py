@@ -14,10 +14,12 @@ def fake_quantize(c: Call) -> None:
 
     256 levels around an exact zero, handed on as they are, become QuantizeLinear → DequantizeLinear.
     """
-    levels = int(c.text("levels"))
+    levels, dtype = int(c.text("levels")), c.x(0).dtype
+    if dtype is None or dtype.name != "FLOAT":
+        raise c.cannot("a FakeQuantize of other numbers than float32")
     low, high, new_low, new_high = (c.const(place).astype(np.float32) for place in range(1, 5))
-    if levels < 2 or not (low < high).all():
-        raise c.cannot(f"{levels} levels, or an empty range")
+    if levels < 2 or not (low < high).all() or not all(np.isfinite(e).all() for e in (low, high, new_low, new_high)):
+        raise c.cannot(f"{levels} levels, or an empty or infinite range")
     if levels == 256 and _same(low, new_low) and _same(high, new_high) and low.size == high.size == 1:
         scale = (np.float64(high.item()) - low.item()) / 255
         zero = round(-low.item() / scale)
