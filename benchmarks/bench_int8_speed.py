@@ -106,7 +106,7 @@ def run(name: str, kind: str, folder: Path, given: argparse.Namespace) -> dict[s
         made = made.rename(folder / f"{name}.refused.{kind}")
     sample = {"x": np.load(data[0])["x"][:1]}
     copy = Path(shutil.copy(original, folder / f"{name}.copy.{kind}"))
-    same = compare(((original,), (copy,)), Samples({"x": np.load(data[0])["x"][:1]})).slowdown
+    same = compare(((original,), (copy,)), Samples(sample)).slowdown
     times = timed({"float": original, "int8": made}, sample, given.rounds)
     fast = times["int8"].fast_s / times["float"].fast_s
     return {

@@ -6,12 +6,15 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx_ir as ir
 import pytest
 
 import recast
+from recast._util import ranks
+from recast.formats.torch import team
 
 from .group_nets import Net
 
@@ -50,6 +53,16 @@ def compressed(folder: Path, name: str, launcher: list[str], gpus: str) -> dict[
     assert done.stdout.count("worse, as allowed") <= 1
     model = recast.load(folder / name)
     return {n: v.const_value.numpy() for n, v in model.graph.initializers.items() if v.const_value is not None}
+
+
+@pytest.mark.parametrize(("gpus", "processes", "own"), [(0, 2, False), (1, 2, False), (2, 2, True), (3, 2, True)])
+def test_nccl_is_for_processes_with_gpus_of_their_own(
+    gpus: int, processes: int, own: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cuda = SimpleNamespace(is_available=lambda: gpus > 0, device_count=lambda: gpus)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))  # of this machine; there may be more elsewhere
+    monkeypatch.setattr(ranks, "size", lambda: 8)
+    assert team._own_gpus(SimpleNamespace(cuda=cuda)) == own
 
 
 @pytest.mark.parametrize("gpus", ["-1", pytest.param("0", marks=GPU)], ids=["processor", "one GPU for both"])

@@ -55,6 +55,7 @@ def test_codes_are_found_behind_moves() -> None:
     y = b.op("Transpose", [b.op("Transpose", [x], {"perm": [0, 2, 1]})], {"perm": [0, 2, 1]})
     y = b.op("Relu", [b.op("DequantizeLinear", [y, scale, zero])])
     b.output(b.op("Flatten", [b.op("QuantizeLinear", [y, scale, zero])]), "y")
+    b.op("Reshape", [x, b.const(np.array([-1]))])  # another user, which leads nowhere
     b.output(b.op("Reshape", [b.op("Abs", [y]), b.const(np.array([-1]))]), "z")  # no integers
     assert codes_of(b.model()) == {"x": Code(0.25, -7), "y": Code(0.25, -7)}
 

@@ -181,6 +181,7 @@ class _Work:
         uses, was_output = list(value.uses()), value.is_graph_output()
         producer = value.producer()
         before = uses[0].node if uses else None
+        origin = producer or before
         scale = self.editor.const(np.array(edit.scale, np.float32), f"{edit.value}/scale")
         zero = self.editor.const(np.array(edit.zero, edit.dtype), f"{edit.value}/zero")
         integers = value
@@ -189,8 +190,8 @@ class _Work:
         source = value
         for op_type in ("QuantizeLinear", "DequantizeLinear")[taken:]:
             node = ir.node(op_type, [source, scale, zero], name=self.editor.unique(f"{edit.value}/{op_type}"))
-            if producer is not None or before is not None:
-                copy_origin(producer or before, node)  # type: ignore[arg-type]
+            if origin is not None:
+                copy_origin(origin, node)
             source = node.outputs[0]
             source.name = self.editor.unique(f"{edit.value}/{op_type}_out")
             source.shape = value.shape

@@ -56,11 +56,13 @@ def codes_of(model: ir.Model) -> dict[str, Code]:
 
 def _reader(value: ir.Value) -> ir.Node | None:
     """The DequantizeLinear that a value comes to."""
-    for use in value.uses():
-        if use.idx == 0 and use.node.op_type == "DequantizeLinear":
-            return use.node
-        if use.idx == 0 and use.node.op_type in _MOVES:
-            return _reader(use.node.outputs[0])
+    todo = [value]
+    while todo:
+        for node in (use.node for use in todo.pop().uses() if use.idx == 0):
+            if node.op_type == "DequantizeLinear":
+                return node
+            if node.op_type in _MOVES:
+                todo.append(node.outputs[0])
     return None
 
 
