@@ -40,10 +40,13 @@ def ends(low: list[float], high: list[float], new_low: list[float], new_high: li
         (ends([0.0], [2.55], [0.0], [2.55]), 256, ["QuantizeLinear", "DequantizeLinear"]),
         (ends([-1.28], [1.275], [-1.28], [1.275]), 256, None),  # zero lies between two levels
         (ends([-1.27], [1.27], [-1.27], [1.27]), 255, None),
+        (ends([-1.28], [1.27], [-1.28], [1.27]), 512, None),
         (ends([-1.28], [1.27], [-2.0], [3.0]), 256, None),
+        (ends([0.0], [2.55], [0.0], [5.1]), 256, None),
+        (ends([-1.28], [1.27], [0.0], [1.27]), 256, None),
         (ends([-1, -2, -0.5], [1, 0.5, 3], [-1, -2, 0], [2, 0.5, 1], 3, 1), 16, None),
     ],
-    ids=["signed", "unsigned", "between", "narrow", "other range", "per channel"],
+    ids=["signed", "unsigned", "between", "narrow", "fine", "other range", "other end", "other start", "per channel"],
 )
 def test_it_is_read_as_it_computes(
     given: Ends, levels: int, operators: list[str] | None, tmp_path: Path, rng: np.random.Generator
